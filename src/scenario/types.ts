@@ -2,29 +2,9 @@
 // reader gives to the checker (Scenario). Addresses are virtual (linear) unless called physical.
 
 import type { Ev, Prop, Reg } from "../engine/abi.js";
+import type { Image, Section, SourceLine } from "../image/image.js";
 
-/** A run of bytes at a virtual address. `executable`/`writable` decide the page-table bits. */
-export interface Section {
-  readonly name: string;
-  readonly address: bigint;
-  readonly bytes: Uint8Array;
-  readonly executable: boolean;
-  readonly writable: boolean;
-}
-
-export interface SourceLine {
-  readonly address: bigint;
-  readonly file: string;
-  readonly line: number;
-}
-
-/** Code and data with their symbols, placed at their final addresses. */
-export interface Image {
-  readonly sections: readonly Section[];
-  readonly symbols: ReadonlyMap<string, bigint>;
-  /** ascending by address; empty when the source is unknown */
-  readonly lines: readonly SourceLine[];
-}
+export type { Image, Section, SourceLine };
 
 /** [low, high) */
 export interface Range {
@@ -34,6 +14,8 @@ export interface Range {
 
 export interface Stack extends Range {
   readonly name: string;
+  /** the stack of a user program: CPL 3 pushes to it, and its bytes below RSP are the program's own (red zone) */
+  readonly user?: boolean;
 }
 
 /** One allowed event and where it may strike. At most 16 rules. */
@@ -71,7 +53,10 @@ export interface Scenario {
   readonly mode: 32 | 64;
   readonly cpu: "intel" | "amd";
   /** guest physical memory: size in bytes (a multiple of 4096) and its initial contents */
-  readonly memory: { readonly size: number; readonly chunks: ReadonlyArray<{ readonly physical: number; readonly bytes: Uint8Array }> };
+  readonly memory: {
+    readonly size: number;
+    readonly chunks: ReadonlyArray<{ readonly physical: number; readonly bytes: Uint8Array }>;
+  };
   /** initial register words; all others zero */
   readonly registers: ReadonlyMap<Reg, bigint>;
   /** CPL at the start */
@@ -104,7 +89,15 @@ export interface Scenario {
   readonly image: Image;
   /** sentences, printed with the verdict */
   readonly assumptions: readonly string[];
+  /** what must come out of the program and threat that were asked for */
   readonly expect?: Expectation;
+  /** name of the interrupted program, and of all that the file has */
+  readonly program?: string;
+  readonly programs?: readonly string[];
+  /** expected verdicts: program -> threat -> what must come out */
+  readonly threats?: ReadonlyMap<string, ReadonlyMap<string, Expectation>>;
+  /** where the idea comes from */
+  readonly from?: string;
 }
 
 export interface Expectation {
