@@ -13,13 +13,14 @@ import type { Mode } from "./insn.js";
  *   itself or a range of it.
  * - operands: Intel order. E: register or memory by ModRM.rm; R, M: only one of them; G: register by ModRM.reg; B: one register in both
  *   fields; Z: register in the opcode; I: immediate, signed; U: immediate, unsigned; J: displacement; A: far pointer; O: absolute address;
- *   S, C, D: segment, control, debug register by ModRM.reg; and AL, rAX, CL, DX, 1, ES..GS stand for themselves.
+ *   S, C, D: segment, control, debug register by ModRM.reg; and AL, rAX, CL, DX, 1, 3, ES..GS stand for themselves.
  *   Then the size: b 1, w 2, d 4, q 8, o 16 bytes, v operand size, z operand size but at most 4, x a byte extended to the operand size,
  *   u v for a register and w for memory, e w where v is 2 and d otherwise, m 8 in 64-bit mode and 4 elsewhere, p far pointer,
  *   s descriptor-table pseudo-descriptor, nothing: not accessed.
  * - flags: `lock` LOCK allowed on a memory destination; `i64` invalid in 64-bit mode; `o64` only there; `anymod` ModRM.mod is ignored;
  *   `nob` not with REX.B; `byaddr`; `asm` only for the assembler; `sized` the size shows although no
  *   operand has it; `def` without a suffix the assembler takes 4 bytes;
+ *   `now` the assembler leaves REX.W away, since the 4-byte form extends with zeros;
  *   `shared` what the row excludes belongs to instructions that this table does not have; the operand size rule
  *   (b v z y d64 f64 m, see SizeRule); `att=` AT&T name; `as=` further names for the assembler, `name:size` for a single size.
  */
@@ -67,13 +68,13 @@ export interface Row {
 
 export const CONDITIONS = ["o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g"];
 
-const FIXED = new Set(["AL", "rAX", "CL", "DX", "1", "ES", "CS", "SS", "DS", "FS", "GS"]);
+const FIXED = new Set(["AL", "rAX", "CL", "DX", "1", "3", "ES", "CS", "SS", "DS", "FS", "GS"]);
 const SIZE_RULES = new Set(["b", "v", "z", "y", "d64", "f64", "m"]);
 const VARIABLE = new Set<SizeLetter>(["v", "z", "x", "u", "e", "m", "p"]);
 
 function parseOperand(text: string): OperandCode {
   if (FIXED.has(text)) {
-    const size = text === "AL" || text === "CL" ? "b" : text === "rAX" ? "v" : text === "1" ? "b" : "w";
+    const size = text === "AL" || text === "CL" ? "b" : text === "rAX" ? "v" : text === "1" || text === "3" ? "b" : "w";
     return { text, letter: "fixed", size };
   }
   return { text, letter: text.charAt(0) as OperandLetter, size: text.slice(1) as SizeLetter };
@@ -145,7 +146,10 @@ export function parseRow([op, name, opcodeText, operandText = "", flagText = ""]
     operands,
     sizeRule,
     sized:
-      sizeRule !== "v" || names.length > 1 || operands.some(({ size, text }) => VARIABLE.has(size) || text === "rAX"),
+      flags.has("sized") ||
+      sizeRule !== "v" ||
+      names.length > 1 ||
+      operands.some(({ size, text }) => VARIABLE.has(size) || text === "rAX"),
     flags,
   };
 }

@@ -50,6 +50,8 @@ export const CONTROL: readonly Notation[] = [
   [Op.RETF, "retf", "CA", "Uw", "v def att=lret sized"],
   [Op.IRET, "iret|iretd|iretq", "CF", "", "def att=iret"],
   [Op.INT3, "int3", "CC"],
+  // GNU as writes INT3 for it
+  [Op.INT3, "int", "CC", "3", "v asm"],
   [Op.INT, "int", "CD", "Ub", "v"],
   [Op.INTO, "into", "CE", "", "i64"],
   [Op.INT1, "int1", "F1", "", "as=icebp"],
