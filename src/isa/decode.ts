@@ -274,13 +274,28 @@ function effectiveSegment(prefixes: Prefixes, memory: Omit<MemoryOperand, "size"
   return memory?.base === 4 || memory?.base === 5 ? Seg.SS : Seg.DS;
 }
 
+/** What the formatter needs beside the instruction. */
+export interface Decoded {
+  readonly ok: true;
+  readonly insn: Insn;
+  readonly row: Row;
+  readonly modrm: number;
+  readonly rex: number;
+}
+
 /**
  * Decodes the instruction at the start of `bytes` (more bytes may follow it; give 15 where there are as many).
  * Operands, sizes and segments as `Insn` describes them.
  */
 export function decode(bytes: Uint8Array, mode: Mode): DecodeResult {
+  const result = decodeRow(bytes, mode);
+  return result.ok ? { ok: true, insn: result.insn } : result;
+}
+
+/** `decode` together with the row of the table that matched. */
+export function decodeRow(bytes: Uint8Array, mode: Mode): Decoded | Exclude<DecodeResult, { readonly ok: true }> {
   const cursor = new Cursor(bytes);
-  const fail = (reason: "unknown" | "invalid"): DecodeResult => {
+  const fail = (reason: "unknown" | "invalid"): Exclude<DecodeResult, { readonly ok: true }> => {
     if (!cursor.overrun) return { ok: false, reason };
     return { ok: false, reason: bytes.length < MAX_LENGTH ? "truncated" : "unknown" };
   };
@@ -324,6 +339,9 @@ export function decode(bytes: Uint8Array, mode: Mode): DecodeResult {
   const name = nameForSize(row.names, row.flags.has("byaddr") ? addrSize : opSize);
   return {
     ok: true,
+    row,
+    modrm,
+    rex: prefixes.rex,
     insn: {
       op: row.op,
       mnemonic: cond === undefined ? name : name.replace("cc", CONDITIONS[cond] ?? ""),

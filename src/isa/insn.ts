@@ -21,7 +21,12 @@ export interface MemoryOperand {
 
 /** Operands in the manual's (Intel) order. Sizes in bytes. */
 export type Operand =
-  | { readonly kind: "gpr"; readonly size: 1 | 2 | 4 | 8; readonly number: number; /** AH..BH */ readonly high?: boolean }
+  | {
+      readonly kind: "gpr";
+      readonly size: 1 | 2 | 4 | 8;
+      readonly number: number /** AH..BH */;
+      readonly high?: boolean;
+    }
   | { readonly kind: "sreg"; readonly number: Seg }
   | { readonly kind: "creg"; readonly number: number }
   | { readonly kind: "dreg"; readonly number: number }
