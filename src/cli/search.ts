@@ -12,8 +12,8 @@ export interface SearchOptions extends Bounds {
 /** Checks a scenario. The first Ctrl-C ends the check with what is known so far. */
 export async function search(session: Session, scenario: Scenario, options: SearchOptions): Promise<Verdict> {
   const { check } = await import("../check/check.js");
-  const { write, terminal, columns } = session.io.err;
-  const line = progressLine((text) => write(text), terminal, columns);
+  const { err } = session.io;
+  const line = progressLine((text) => err.write(text), err.terminal, err.columns);
   return session.interruptible(async (signal) => {
     try {
       return await check(scenario, {

@@ -1,36 +1,53 @@
 // The list of designs.
 
+import type { ScenarioEntry } from "../scenario/list.js";
+import type { Expectation } from "../scenario/types.js";
 import type { Palette } from "./colour.js";
 import { wrap } from "./format.js";
+import { expectedResult, resultText } from "./matrix.js";
 
-export interface ListedDesign {
-  readonly name: string;
-  /** the scenario file, relative to the folder */
-  readonly scenario: string;
-  readonly title: string;
-  /** where the idea comes from */
-  readonly from?: string;
-  /** `holds`, `resume@2`, ... for the scenario's own events */
-  readonly expect?: string;
-  readonly programs: readonly string[];
-  /** expected results: program -> threat -> `holds`, `resume@2` */
-  readonly threats: Readonly<Record<string, Readonly<Record<string, string>>>>;
+const WIDTH = 108;
+const TITLE = 12;
+
+/** One paragraph per scenario: its name, source, title, and what is expected of it. */
+export function designsText(entries: readonly ScenarioEntry[], { strong, quiet, good, bad }: Palette): string {
+  const painted = (expectation: Expectation) => {
+    const text = expectationText(expectation);
+    return expectation.verdict === "holds" ? good(text) : bad(text);
+  };
+  const row = (title: string, text: string) => `  ${quiet(title.padEnd(TITLE))} ${text}`;
+  const blocks = entries.map(({ name, title, from, expect, expected }) => [
+    `${strong(name)}${from === undefined ? "" : quiet(`  from ${from}`)}`,
+    ...wrap(title, WIDTH).map((line) => `  ${line}`),
+    ...(expect === undefined ? [] : [row("expected", painted(expect))]),
+    ...[...expected].map(([program, threats]) =>
+      row(program, [...threats].map(([threat, expectation]) => `${threat} ${painted(expectation)}`).join(", ")),
+    ),
+  ]);
+  return `${blocks.map((lines) => lines.join("\n")).join("\n\n")}\n`;
 }
 
-/** One paragraph per design: its name, title, source, and what is expected of it. */
-export function designsText(designs: readonly ListedDesign[], { strong, quiet, good, bad }: Palette): string {
-  const verdict = (text: string) => (text === "holds" ? good : bad)(text);
-  const blocks = designs.map((design) => {
-    const threats = Object.entries(design.threats).map(([program, byThreat]) => {
-      const cells = Object.entries(byThreat).map(([threat, result]) => `${threat} ${verdict(result)}`);
-      return `  ${quiet(program.padEnd(12))}${cells.join(", ")}`;
-    });
-    return [
-      `${strong(design.scenario)}${design.from === undefined ? "" : quiet(`  from ${design.from}`)}`,
-      ...wrap(design.title, 108).map((line) => `  ${line}`),
-      ...(design.expect === undefined ? [] : [`  ${quiet("expected".padEnd(12))}${verdict(design.expect)}`]),
-      ...threats,
-    ].join("\n");
-  });
-  return blocks.length === 0 ? "no scenario found\n" : `${blocks.join("\n\n")}\n`;
+/** The document of `list --json`. */
+export function designsJson(entries: readonly ScenarioEntry[]) {
+  return {
+    designs: entries.map(({ name, file, title, from, programs, threats, expect, expected }) => ({
+      name,
+      file,
+      title,
+      ...(from !== undefined && { from }),
+      programs,
+      threats,
+      ...(expect && { expect: expectationText(expect) }),
+      expected: Object.fromEntries(
+        [...expected].map(([program, row]) => [
+          program,
+          Object.fromEntries([...row].map(([threat, expectation]) => [threat, expectationText(expectation)])),
+        ]),
+      ),
+    })),
+  };
+}
+
+function expectationText(expectation: Expectation): string {
+  return resultText(expectedResult(expectation));
 }

@@ -71,6 +71,18 @@ end:
 `);
   });
 
+  it("names what instructions refer to, in the section itself and wherever addresses are fixed", () => {
+    const seen: (string | undefined)[] = [];
+    const ask = (from: ObjectModule) =>
+      disassemble(from, { symbol: "end" }, (_bytes, _offset, _address, symbol) => {
+        seen.push(...[0x2n, 0x6n, 0x4001n, 0x99n].map(symbol));
+        return undefined;
+      });
+    ask(module);
+    ask({ ...module, sections: module.sections.map((one, at) => (at === 1 ? { ...one, address: 0x4000n } : one)) });
+    expect(seen).toEqual(["start+0x2", "end", undefined, undefined, "start+0x2", "end", "room+0x1", undefined]);
+  });
+
   it("takes one symbol", () => {
     expect(disassemble(module, { symbol: "end" }, decodeAt).map(({ symbol }) => symbol)).toEqual(["end"]);
   });

@@ -4,6 +4,7 @@ import { InputError } from "../diagnostic.js";
 import type { ObjectModule, ObjectSection, Relocation } from "../image/module.js";
 import type { Palette } from "./colour.js";
 import { hex } from "./format.js";
+import { firstAtOrAbove, labeller } from "./symbols.js";
 
 /** The bytes that one source line made, in one piece. */
 export interface AssembledLine {
@@ -34,11 +35,15 @@ export interface DisassembledBlock {
   readonly lines: readonly DisassembledLine[];
 }
 
-/** Text and length of the instruction at `offset`; undefined where the bytes are none that the table knows. */
+/**
+ * Text and length of the instruction at `offset`; undefined where the bytes are none that the table knows. `symbol` names
+ * addresses that the instruction refers to.
+ */
 export type DecodeAt = (
   bytes: Uint8Array,
   offset: number,
   address: bigint,
+  symbol: (address: bigint) => string | undefined,
 ) => { readonly length: number; readonly text: string } | undefined;
 
 export interface Selection {
@@ -120,8 +125,10 @@ export function disassemble(module: ObjectModule, selection: Selection, decodeAt
 /** The listing of a disassembly. */
 export function disassemblyListing(blocks: readonly DisassembledBlock[], { strong, quiet }: Palette): string {
   const all = blocks.flatMap(({ lines }) => lines);
-  const addressWidth = Math.max(4, ...all.map(({ address }) => address.toString(16).length));
-  const bytesWidth = Math.max(0, ...all.map(({ bytes }) => 3 * bytes.length - 1));
+  const widest = (least: number, width: (line: DisassembledLine) => number) =>
+    all.reduce((most, line) => Math.max(most, width(line)), least);
+  const addressWidth = widest(4, ({ address }) => address.toString(16).length);
+  const bytesWidth = widest(0, ({ bytes }) => 3 * bytes.length - 1);
   const out: string[] = [];
   let section = "";
   for (const block of blocks) {
@@ -186,21 +193,44 @@ function blocksOf(
     (one, at, list) => list[at + 1]?.offset !== one.offset || one.name === symbol,
   );
   const relocations = module.relocations.filter((one) => one.section === index).sort((a, b) => a.offset - b.offset);
+  const symbolAt = symbolsSeenFrom(module, index);
   return starts.flatMap(({ name, offset }, at) => {
     if (symbol !== undefined && name !== symbol) return [];
-    const end = starts.slice(at + 1).find((next) => next.offset > offset)?.offset ?? section.bytes.length;
+    let following = at + 1;
+    while (starts[following]?.offset === offset) following += 1;
+    const end = starts[following]?.offset ?? section.bytes.length;
+    let field = firstAtOrAbove(relocations, offset, (one) => one.offset);
     const lines: DisassembledLine[] = [];
     for (let here = offset; here < end; ) {
       const address = base + BigInt(here);
-      const decoded = decodeAt(section.bytes.subarray(0, end), here, address) ?? { length: 1, text: "(bad)" };
+      const decoded = decodeAt(section.bytes.subarray(0, end), here, address, symbolAt) ?? { length: 1, text: "(bad)" };
       const next = here + decoded.length;
-      const inside = relocations.filter((one) => one.offset >= here && one.offset < next);
-      const bytes = section.bytes.slice(here, next);
-      lines.push({ address, bytes, text: decoded.text, relocations: inside.map((one) => relocationText(module, one)) });
+      const inside: string[] = [];
+      for (let one = relocations[field]; one !== undefined && one.offset < next; one = relocations[++field]) {
+        inside.push(relocationText(module, one));
+      }
+      lines.push({ address, bytes: section.bytes.slice(here, next), text: decoded.text, relocations: inside });
       here = next;
     }
     return [{ section: section.name, symbol: name, lines }];
   });
+}
+
+/** Names for addresses, as seen from one section: its own symbols, and those of every section with a fixed address. */
+function symbolsSeenFrom(module: ObjectModule, index: number): (address: bigint) => string | undefined {
+  const sections = module.sections
+    .filter((section, at) => at === index || section.address !== undefined)
+    .map(({ name, address = 0n, bytes, executable, writable }) => ({ name, address, bytes, executable, writable }));
+  const symbols = module.symbols.flatMap(({ name, section, value }): [string, bigint][] => {
+    if (typeof section !== "number" || name === "") return [];
+    const address = module.sections[section]?.address;
+    return section === index || address !== undefined ? [[name, (address ?? 0n) + value]] : [];
+  });
+  const label = labeller({ sections, symbols: new Map(symbols), lines: [] });
+  return (address) => {
+    const text = label(address);
+    return text === hex(address) ? undefined : text;
+  };
 }
 
 function relocationText(module: ObjectModule, { symbol, addend, kind, size, offset }: Relocation): string {

@@ -1,6 +1,8 @@
 // Every scenario against every threat, as a table and as a document.
 
 import type { Outcome } from "../check/types.js";
+import { propertyText } from "../scenario/properties.js";
+import type { Expectation } from "../scenario/types.js";
 import type { Palette } from "./colour.js";
 import { duration, plural } from "./format.js";
 
@@ -27,7 +29,7 @@ export interface MatrixCell {
 }
 
 export interface MatrixRow {
-  /** the scenario file, relative to the folder */
+  /** the scenario's name: its folder, and its file unless that is scenario.yaml */
   readonly scenario: string;
   readonly program: string;
   readonly cells: readonly MatrixCell[];
@@ -41,6 +43,9 @@ export interface Matrix {
   /** an interrupt ended it before the last cell */
   readonly interrupted: boolean;
 }
+
+/** The column of the events that the scenario file itself allows. */
+export const OWN_EVENTS = "own";
 
 const WIDTH = 120;
 const GAP = 2;
@@ -135,17 +140,31 @@ function isOpen({ applies, result }: MatrixCell): boolean {
   return applies && (result === undefined || result.verdict === "incomplete" || result.verdict === "unsupported");
 }
 
-function resultText({ verdict, property, events }: CellResult): string {
+/** `holds`, `resume@2`, `incomplete` */
+export function resultText({ verdict, property, events }: CellResult): string {
   if (verdict !== "violated") return verdict;
   return `${property ?? verdict}${events === undefined ? "" : `@${events}`}`;
 }
 
+/** An expectation in the words of the matrix. */
+export function expectedResult({ verdict, property, events }: Expectation): CellResult {
+  return {
+    verdict,
+    ...(property !== undefined && { property: propertyText(property).name }),
+    ...(events !== undefined && { events }),
+  };
+}
+
 function paint(cell: MatrixCell, width: number, { good, bad, warn, quiet, strong }: Palette): string {
-  const text = `${cellText(cell)}${differs(cell) ? "!" : ""}`.padEnd(width);
-  if (differs(cell)) return strong(bad(text));
-  if (!cell.applies || !cell.result) return quiet(text);
-  if (cell.result.verdict === "holds") return good(text);
-  return (cell.result.verdict === "violated" ? bad : warn)(text);
+  const text = `${cellText(cell)}${differs(cell) ? "!" : ""}`;
+  return `${colour(text)}${" ".repeat(Math.max(0, width - text.length))}`;
+
+  function colour(plain: string): string {
+    if (differs(cell)) return strong(bad(plain));
+    if (!cell.applies || !cell.result) return quiet(plain);
+    if (cell.result.verdict === "holds") return good(plain);
+    return (cell.result.verdict === "violated" ? bad : warn)(plain);
+  }
 }
 
 function totals(cells: readonly MatrixCell[]): string {

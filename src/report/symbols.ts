@@ -3,6 +3,22 @@
 import type { Image } from "../scenario/types.js";
 import { hex } from "./format.js";
 
+/** Index of the first item, of items in ascending order, whose key is `least` or more; their number when there is none. */
+export function firstAtOrAbove<T, K extends number | bigint>(
+  items: readonly T[],
+  least: K,
+  key: (item: T) => K,
+): number {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (key(items[middle] as T) < least) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 export type Label = (address: bigint) => string;
 
 /**
@@ -19,7 +35,8 @@ export function labeller(image: Image): Label {
   });
   return (address) => {
     const section = sections.find(({ low, high }) => low <= address && address < high);
-    const name = section?.names.findLast(([, start]) => start <= address);
+    const after = section ? firstAtOrAbove(section.names, address + 1n, ([, start]) => start) : 0;
+    const name = section?.names[after - 1];
     if (!name) return hex(address);
     return name[1] === address ? name[0] : `${name[0]}+${hex(address - name[1])}`;
   };

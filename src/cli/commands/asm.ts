@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { formatDiagnostic, type InputError } from "../../diagnostic.js";
 import { json } from "../../report/format.js";
 import { assembledLines, assemblyJson, assemblyListing } from "../../report/listing.js";
 import { readInput } from "../files.js";
@@ -23,7 +24,10 @@ export function registerAsm(program: Command, session: Session): void {
     .action(async (files: readonly string[], options: AsmOptions) => {
       const { assemble } = await import("../../asm/assemble.js");
       const sources = files.map((file) => ({ file, text: Buffer.from(readInput(file)).toString("utf8") }));
-      const module = assemble(sources, { mode: options.mode, define: Object.fromEntries(options.define) });
+      const onWarning = (warning: InputError) => {
+        session.io.err.write(`${formatDiagnostic(warning).replace("error:", "warning:")}\n`);
+      };
+      const module = assemble(sources, { mode: options.mode, define: options.define, onWarning });
       const texts = new Map(sources.map(({ file, text }) => [file, text]));
       const lines = assembledLines(module, texts);
       const { write, colours } = session.text(options.json);
