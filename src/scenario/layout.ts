@@ -123,14 +123,6 @@ class Planner {
       { mode },
     );
     this.placeRegions(memory, code);
-    if (this.request.percpu && memory.percpu === undefined && !code.values.has("percpu")) {
-      const low = bases.regions;
-      this.claim(
-        { kind: "region", name: "percpu", low, high: low + PAGE, user: false, writable: true, executable: false },
-        [],
-      );
-      this.define("percpu", low, "by the layout", []);
-    }
     this.placeStacks(stacks, code);
     if (programStack !== undefined) this.placeProgramStack(programStack);
     this.checkPages();
@@ -188,6 +180,12 @@ class Planner {
     const { mode } = this.request;
     const bases = BASES[mode];
     const next: { kernel: bigint; user: bigint } = { kernel: bases.regions, user: bases.userRegions };
+    if (this.request.percpu && memory.percpu === undefined && !code.values.has("percpu")) {
+      const [low, high] = [next.kernel, next.kernel + PAGE];
+      this.claim({ kind: "region", name: "percpu", low, high, user: false, writable: true, executable: false }, []);
+      this.define("percpu", low, "by the layout", []);
+      next.kernel = high + PAGE;
+    }
     // The per-CPU region has a fixed place; it comes first whatever the order in the file.
     const names = Object.keys(memory).sort((a, b) => Number(b === "percpu") - Number(a === "percpu"));
     for (const name of names) {
@@ -227,7 +225,7 @@ class Planner {
         writable: file.writable ?? true,
         executable: file.executable ?? false,
       };
-      this.claim({ kind: "region", ...mapping }, path);
+      this.claim({ kind: "region", ...mapping }, file.address === undefined ? path : [...path, "address"]);
       this.define(symbolOf(name), low, `as memory region ${name}`, path);
     }
   }

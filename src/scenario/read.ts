@@ -231,10 +231,9 @@ function find(root: Node, path: Path): Node {
   return node;
 }
 
+/** Keys only: which item of a list it is, the place tells. */
 export function pathText(path: Path): string {
-  return path
-    .map((part, index) => (typeof part === "number" ? `[${part + 1}]` : index === 0 ? part : `.${part}`))
-    .join("");
+  return path.filter((part) => typeof part === "string").join(".");
 }
 
 interface Finding {

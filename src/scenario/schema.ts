@@ -19,17 +19,43 @@ function integer(what: string, low: bigint, high: bigint) {
   return v.pipe(v.bigint(message), v.minValue(low, message), v.maxValue(high, message));
 }
 
+const ADDRESS = "expected an address: a label, a number, or a sum like label+8";
+
 /** Number or expression over symbols. */
 const address = () =>
   v.union(
-    [v.pipe(v.bigint(), v.minValue(0n), v.maxValue(0xffff_ffff_ffff_ffffn)), v.pipe(v.string(), v.nonEmpty())],
-    "expected an address: a label, a number, or a sum like label+8",
+    [
+      v.pipe(v.bigint(ADDRESS), v.minValue(0n, ADDRESS), v.maxValue(0xffff_ffff_ffff_ffffn, ADDRESS)),
+      v.pipe(v.string(ADDRESS), v.nonEmpty(ADDRESS)),
+    ],
+    ADDRESS,
   );
 const list = <S extends v.GenericSchema>(item: S, what: string) => v.array(item, `expected a list of ${what}`);
 const pair = <A extends v.GenericSchema, B extends v.GenericSchema>(first: A, second: B, what: string) =>
-  v.strictTuple([first, second], `expected ${what}`);
+  guarded(v.strictTuple([first, second], `expected ${what}`), (input) => !Array.isArray(input) || input.length === 2);
+
+/** The schema with a test in front of it; what fails has the schema's own message. */
+function guarded<S extends v.GenericSchema & { readonly message: unknown }>(
+  schema: S,
+  test: (value: unknown) => boolean,
+): S {
+  const run: S["~run"] = (dataset, config) => {
+    if (test(dataset.value)) return schema["~run"](dataset, config);
+    v._addIssue(schema as never, "type", dataset, config as never);
+    return dataset as never;
+  };
+  return { ...schema, "~run": run };
+}
+
+/** Valibot takes a list for a record whose keys are numbers; in a scenario file it is none. */
+const record = <K extends v.GenericSchema<string, string>, S extends v.GenericSchema>(
+  key: K,
+  value: S,
+  message: string,
+) => guarded(v.record(key, value, message), (input) => !Array.isArray(input));
+
 const named = <S extends v.GenericSchema>(value: S, what: string) =>
-  v.record(
+  record(
     v.pipe(v.string(), v.regex(NAME, "expected a name of letters, digits, _, . and -")),
     value,
     `expected a map from ${what}`,
@@ -107,7 +133,7 @@ const vectorKey = v.pipe(
 
 const tables = map(
   {
-    idt: describe(v.record(vectorKey, gate, "expected a map from vector to gate"), "Gates by vector (name or number)."),
+    idt: describe(record(vectorKey, gate, "expected a map from vector to gate"), "Gates by vector (name or number)."),
     syscall: describe(address(), "Entry of SYSCALL (LSTAR)."),
     fmask: describe(number64("a mask"), "RFLAGS bits that SYSCALL clears; default 0x47700."),
     sysenter: describe(address(), "Entry of SYSENTER; needs `sysenter-stack`."),
@@ -280,7 +306,7 @@ export const scenarioSchema = map(
     ),
     threats: describe(
       named(
-        v.record(
+        record(
           v.picklist(
             THREAT_NAMES,
             (issue) =>
