@@ -31,6 +31,10 @@ const POINTER: Readonly<Record<number, string>> = {
   16: "OWORD PTR ",
 };
 
+/** F2 in front of these is MPX's BND, which does nothing without MPX. */
+const NEAR_BRANCHES = new Set([Op.JMP, Op.CALL, Op.RET, Op.JCC]);
+const COUNTED_BRANCHES = new Set([Op.JCC, Op.LOOP, Op.LOOPE, Op.LOOPNE, Op.JCXZ]);
+const READS_SOURCE = new Set([Op.MOVS, Op.CMPS, Op.LODS, Op.OUTS, Op.XLAT]);
 const STRINGS = new Set([Op.MOVS, Op.CMPS, Op.STOS, Op.LODS, Op.SCAS, Op.INS, Op.OUTS, Op.XLAT]);
 
 function hex(value: bigint): string {
@@ -189,7 +193,14 @@ function mnemonic(view: View): string {
     return att && !showsAccumulator ? name + suffix : name;
   }
   if (isWideNop(view)) return "xchg";
-  if (!row.sized || namesBySize || row.op === Op.SETCC || row.operands.some(({ size }) => size === "u")) return name;
+  if (
+    !row.sized ||
+    namesBySize ||
+    row.op === Op.SETCC ||
+    COUNTED_BRANCHES.has(row.op) ||
+    row.operands.some(({ size }) => size === "u")
+  )
+    return name;
   if (registersShowSize(view)) return name;
   // lgdtl and sysretl show what the mode alone would not
   if (row.operands[0]?.size === "s") return mode === 64 ? name : name + suffix;
@@ -199,12 +210,38 @@ function mnemonic(view: View): string {
   return !att && (hasMemory || isFar) ? name : name + suffix;
 }
 
+/** A segment register or selector goes to memory as one word, whatever the operand size. */
+function storesWord({ insn, row }: View): boolean {
+  return row.operands.some(({ size }, i) => size === "u" && insn.operands[i]?.kind === "mem");
+}
+
 /** 66 90, which objdump calls by its old name. */
 const isWideNop = ({ insn, row }: View) => row.op === Op.NOP && row.opcode === 0x90 && insn.opSize === 2;
 
+/** `rex.WB` where a bit of the REX prefix has no effect (or the whole prefix has none), with all its bits as objdump does. */
+function unusedRex(view: View): string {
+  const { insn, row, modrm, rex } = view;
+  if (rex === 0) return "";
+  const has = (...letters: string[]) => row.operands.some(({ letter }) => letters.includes(letter));
+  const memory = insn.operands.some(({ kind }) => kind === "mem") && row.hasModrm;
+  const sizeIsVisible = row.sizeRule === "v" || row.sizeRule === "y" || row.rexW;
+  const isFarPointer = row.op === Op.JMPF || row.op === Op.CALLF;
+  const usesW = row.rexW || (sizeIsVisible && row.sized && !isFarPointer && !storesWord(view));
+  const usesX = memory && (modrm & 7) === 4;
+  const usesB = memory || has("E", "R", "Z", "M");
+  const used = (usesW ? 8 : 0) | (has("G", "C", "D") ? 4 : 0) | (usesX ? 2 : 0) | (usesB ? 1 : 0);
+  const bits = rex & 15;
+  const choosesByte = insn.operands.some(
+    (operand) => operand.kind === "gpr" && operand.size === 1 && operand.number >= 4,
+  );
+  if (bits === 0 ? choosesByte : (bits & ~used) === 0) return "";
+  const names = ["W", "R", "X", "B"].filter((_, i) => (bits & (8 >> i)) !== 0).join("");
+  return names === "" ? "rex" : `rex.${names}`;
+}
+
 /** Prefixes that change nothing the operands show, by their names, in the order of the bytes. */
 function prefixWords(view: View): readonly string[] {
-  const { insn, row, mode, rex } = view;
+  const { insn, row, mode } = view;
   const words: string[] = [];
   const hasMemory = insn.operands.some(({ kind }) => kind === "mem");
   const usesAddress =
@@ -212,27 +249,26 @@ function prefixWords(view: View): readonly string[] {
   const comparesString = row.op === Op.CMPS || row.op === Op.SCAS;
   for (const byte of insn.bytes) {
     if (byte === 0x66) {
-      if (row.prefix !== "66" && insn.opSize !== 2) words.push("data16");
-      else if (row.prefix !== "66" && !row.sized && !isWideNop(view)) words.push("data16");
+      if (row.prefix !== "66" && (insn.opSize !== 2 || COUNTED_BRANCHES.has(row.op))) words.push("data16");
+      else if (row.prefix !== "66" && (!row.sized || storesWord(view)) && !isWideNop(view)) words.push("data16");
     } else if (byte === 0x67) {
       if (!usesAddress) words.push(mode === 64 ? "addr32" : "addr16");
     } else if (byte === 0xf0) words.push("lock");
     else if (byte === 0xf2) {
-      if (row.prefix !== "F2") words.push("repnz");
+      if (row.prefix !== "F2") words.push(NEAR_BRANCHES.has(row.op) ? "bnd" : "repnz");
     } else if (byte === 0xf3) {
       if (row.prefix !== "F3") words.push(STRINGS.has(row.op) && !comparesString ? "rep" : "repz");
     } else if ([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].includes(byte)) {
       const segment = byte >= 0x64 ? byte - 0x60 : (byte >> 3) & 3;
       const memory = insn.operands.find((operand) => operand.kind === "mem");
-      const used = STRINGS.has(row.op)
+      const used = READS_SOURCE.has(row.op)
         ? insn.segment === segment
         : memory !== undefined && shownSegment(memory, mode) === segment;
       if (!used) words.push(SEGMENT_NAMES[segment] ?? "");
     } else break;
   }
-  const wIsVisible = row.sizeRule === "v" || row.sizeRule === "y" || row.rexW;
-  const isFarPointer = row.op === Op.JMPF || row.op === Op.CALLF;
-  if ((rex & 8) !== 0 && !row.rexW && (!wIsVisible || !row.sized || isFarPointer)) words.push("rex.W");
+  const rexText = unusedRex(view);
+  if (rexText !== "") words.push(rexText);
   return words;
 }
 
