@@ -35,6 +35,7 @@ export function numbers(cursor: Cursor, program: Program, size: Size): void {
         tail: size,
         signed: false,
         jump: false,
+        at,
         statement,
       };
       program.section.append(new Uint8Array(size), statement, [fixup]);

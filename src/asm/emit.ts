@@ -141,16 +141,17 @@ function resolve(
   const [base, ...more] = value?.plus ?? [];
   const [minus, ...moreMinus] = value?.minus ?? [];
   if (value === undefined || more.length > 0 || moreMinus.length > 0) {
-    throw errorAt(fixup.statement, `expression cannot be resolved: ${why(value)}`);
+    throw errorAt(fixup.statement, `expression cannot be resolved: ${why(fixup.expression)}`, fixup.at);
   }
   const common = {
     section: fragment.section.index,
     offset: field,
     size: fixup.size,
-    location: locationAt(fixup.statement),
+    location: locationAt(fixup.statement, fixup.at),
   };
   if (fixup.kind === "relative") {
-    if (minus !== undefined) throw errorAt(fixup.statement, `a target cannot be a difference: ${why(value)}`);
+    if (minus !== undefined)
+      throw errorAt(fixup.statement, `a target cannot be a difference: ${why(fixup.expression)}`, fixup.at);
     if (base !== undefined && bindsHere(base, fixup, fragment)) {
       const place = base.place;
       const target = value.number + BigInt((place?.fragment.address ?? 0) + (place?.offset ?? 0));
@@ -164,9 +165,10 @@ function resolve(
     write(bytes, field, fixup, BigInt.asIntN(64, value.number));
     return undefined;
   }
-  if (base === undefined) throw errorAt(fixup.statement, `a negated address cannot be stored: ${why(value)}`);
+  if (base === undefined)
+    throw errorAt(fixup.statement, `a negated address cannot be stored: ${why(fixup.expression)}`, fixup.at);
   if (fixup.size === 8 && program.objectMode === 32) {
-    throw errorAt(fixup.statement, "an 8-byte address needs a 64-bit object: use `.long`");
+    throw errorAt(fixup.statement, "an 8-byte address needs a 64-bit object: use `.long`", fixup.at);
   }
   const { symbol, addend } = symbols.reference(base);
   if (minus === undefined) {
@@ -175,7 +177,11 @@ function resolve(
     return { ...common, kind: "absolute", signed, symbol, addend: value.number + addend };
   }
   if (minus.place?.fragment.section !== fragment.section) {
-    throw errorAt(fixup.statement, `difference of places in two sections, neither of them this one: ${why(value)}`);
+    throw errorAt(
+      fixup.statement,
+      `difference of places in two sections, neither of them this one: ${why(fixup.expression)}`,
+      fixup.at,
+    );
   }
   const from = minus.place.fragment.address + minus.place.offset;
   return { ...common, kind: "relative", signed: true, symbol, addend: value.number + addend + BigInt(field - from) };
@@ -197,7 +203,7 @@ function write(bytes: Uint8Array, at: number, fixup: Fixup, value: bigint): void
     const text = relative
       ? `target is ${value} bytes away: this instruction reaches ${low} to ${high}`
       : `value ${value} does not fit in ${fixup.size} byte${fixup.size === 1 ? "" : "s"}`;
-    throw errorAt(fixup.statement, text);
+    throw errorAt(fixup.statement, text, fixup.at);
   }
   for (let byte = 0; byte < fixup.size; byte++) bytes[at + byte] = Number((value >> BigInt(8 * byte)) & 255n);
 }
@@ -254,8 +260,7 @@ function describe(symbol: AsmSymbol): Pick<ObjectSymbol, "section" | "value"> | 
   const { place, value, statement } = symbol;
   if (place !== undefined) {
     // section names are listed when a relocation needs them
-    const isSectionName = place.fragment.section.name === symbol.name && statement !== symbol.statement;
-    if (hidden || isSectionName) return undefined;
+    if (hidden || place.fragment.section.name === symbol.name) return undefined;
     return { section: place.fragment.section.index, value: BigInt(place.fragment.address + place.offset) };
   }
   if (value !== undefined) {
@@ -263,7 +268,7 @@ function describe(symbol: AsmSymbol): Pick<ObjectSymbol, "section" | "value"> | 
     const final = evaluate(value, laidOutDistance);
     const position = located(final);
     if (position === undefined && symbol.binding !== "local" && statement !== undefined) {
-      throw errorAt(statement, `symbol \`${symbol.name}\` cannot be exported: ${why(final)}`);
+      throw errorAt(statement, `symbol \`${symbol.name}\` cannot be exported: ${why(value)}`);
     }
     return position;
   }

@@ -49,7 +49,7 @@ export interface Names {
 const MAX_NODES = 4000;
 const MAX_DEPTH = 200;
 /** what one evaluation may cost: chains of `.set` can mention each other, and themselves */
-const MAX_EVALUATION = { depth: 5000, steps: 200_000 };
+const MAX_EVALUATION = { depth: 5000, steps: 40_000 };
 const RANK: Readonly<Record<string, number>> = {
   "||": 1,
   "&&": 2,
@@ -164,7 +164,7 @@ class Parser {
   number(digits: string, start: number): Expr {
     const { cursor } = this;
     if (/[\w.$]/.test(cursor.statement.text[cursor.at] ?? ""))
-      throw cursor.error(`invalid number: ${cursor.found()} follows \`${digits}\``, start);
+      throw cursor.error(`invalid number \`${digits}${cursor.take(/[\w.$]+/y)}\``, start);
     if (/^0[0-9]*[89]/.test(digits)) throw cursor.error(`invalid number \`${digits}\`: a leading 0 means octal`, start);
     const value = BigInt(/^0[0-7]+$/.test(digits) ? `0o${digits.slice(1)}` : digits);
     if (value >> 64n !== 0n) throw cursor.error(`number \`${digits}\` does not fit in 64 bits`, start);
@@ -228,11 +228,18 @@ export const laidOutDistance: Distance = (from, to) =>
     ? to.fragment.address + to.offset - from.fragment.address - from.offset
     : undefined;
 
-/** Value of an expression; undefined where an operator needs plain numbers and does not get them, or a name stands for itself. */
-export function evaluate(expression: Expr, distance: Distance): Value | undefined {
+/** Value of an expression; undefined where an operator needs plain numbers and does not get them; `explain` hears why. */
+export function evaluate(
+  expression: Expr,
+  distance: Distance,
+  explain: (reason: string) => void = () => undefined,
+): Value | undefined {
   let steps = 0;
   const visit = (node: Expr, depth: number): Value | undefined => {
-    if (++steps > MAX_EVALUATION.steps || depth > MAX_EVALUATION.depth) return undefined;
+    if (++steps > MAX_EVALUATION.steps || depth > MAX_EVALUATION.depth) {
+      explain("a symbol is set to an expression of itself, or to one that grows too large");
+      return undefined;
+    }
     switch (node.kind) {
       case "number":
         return { number: node.value, plus: [], minus: [] };
@@ -247,14 +254,17 @@ export function evaluate(expression: Expr, distance: Distance): Value | undefine
         const value = visit(node.operand, depth + 1);
         if (value === undefined) return undefined;
         if (node.operator === "-") return { number: -value.number, plus: value.minus, minus: value.plus };
-        if (!isNumber(value)) return undefined;
+        if (!isNumber(value)) {
+          explain(`\`${node.operator}\` needs a plain number, and got an address`);
+          return undefined;
+        }
         return { number: node.operator === "~" ? ~value.number : value.number === 0n ? 1n : 0n, plus: [], minus: [] };
       }
       case "binary": {
         const left = visit(node.left, depth + 1);
         const right = visit(node.right, depth + 1);
         if (left === undefined || right === undefined) return undefined;
-        return binaryValue(node.operator, left, right, distance);
+        return binaryValue(node.operator, left, right, distance, explain);
       }
     }
   };
@@ -291,15 +301,25 @@ function apart(from: Base, to: Base, distance: Distance): number | undefined {
 
 const truth = (condition: boolean): bigint => (condition ? -1n : 0n);
 
-function binaryValue(operator: string, left: Value, right: Value, distance: Distance): Value | undefined {
+function binaryValue(
+  operator: string,
+  left: Value,
+  right: Value,
+  distance: Distance,
+  explain: (reason: string) => void,
+): Value | undefined {
   if (operator === "+") return sum(left, right, distance);
   const difference = sum(left, { number: -right.number, plus: right.minus, minus: right.plus }, distance);
   if (operator === "-") return difference;
   const result = (n: bigint): Value => ({ number: BigInt.asIntN(64, n), plus: [], minus: [] });
   if (RANK[operator] === 3 && !isNumber(left) && isNumber(difference))
     return result(compare(operator, difference.number, 0n));
-  if (!isNumber(left) || !isNumber(right)) return undefined;
+  if (!isNumber(left) || !isNumber(right)) {
+    explain(`\`${operator}\` needs plain numbers, and got an address`);
+    return undefined;
+  }
   const n = arithmetic(operator, BigInt.asIntN(64, left.number), BigInt.asIntN(64, right.number));
+  if (n === undefined) explain("division by zero");
   return n === undefined ? undefined : result(n);
 }
 

@@ -109,6 +109,8 @@ interface Numbers {
   /** immediate, displacement or branch target; of a far pointer the offset */
   readonly number?: Expr | undefined;
   readonly selector?: Expr | undefined;
+  /** where the operand stands in the statement */
+  readonly at: number;
 }
 
 function intelOrder(
@@ -118,12 +120,12 @@ function intelOrder(
   const [first, second] = parsed;
   if (/^l(jmp|call)/.test(mnemonic) && first?.operand.kind === "imm" && second?.operand.kind === "imm") {
     const far: AsmOperand = { kind: "far", selector: first.operand.value, offset: second.operand.value };
-    return { operands: [far], numbers: [{ number: second.expression, selector: first.expression }] };
+    return { operands: [far], numbers: [{ number: second.expression, selector: first.expression, at: second.at }] };
   }
   const ordered = NOT_REVERSED.test(mnemonic) ? parsed : [...parsed].reverse();
   return {
     operands: ordered.map(({ operand }) => operand),
-    numbers: ordered.map(({ expression }) => ({ number: expression })),
+    numbers: ordered.map(({ expression, at }) => ({ number: expression, at })),
   };
 }
 
@@ -145,6 +147,7 @@ function fixups(encoded: Encoded, request: EncodeRequest, numbers: readonly Numb
       tail: encoded.bytes.length - field.offset,
       signed: field.signed,
       jump: false,
+      at: from?.at ?? 0,
       statement: cursor.statement,
     });
   }

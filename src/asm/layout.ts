@@ -2,7 +2,7 @@
 // passes go the way of GNU as, because where an alignment swallows a growing jump the order decides which bytes come out.
 
 import { InputError } from "../diagnostic.js";
-import { type Distance, type Expr, evaluate, isNumber, laidOutDistance, type Value } from "./expression.js";
+import { type Distance, type Expr, evaluate, isNumber, laidOutDistance } from "./expression.js";
 import { type Fragment, MAX_SECTION, type SectionBuilder, tooLarge } from "./section.js";
 import { errorAt, type Statement } from "./source.js";
 
@@ -136,13 +136,16 @@ export function knownNumber(
 ): bigint {
   const value = evaluate(expression, distance);
   if (value !== undefined && isNumber(value)) return BigInt.asIntN(64, value.number);
-  throw errorAt(statement, `${what} is not a number: ${why(value)}`);
+  throw errorAt(statement, `${what} is not a number: ${why(expression)}`);
 }
 
-/** Why a value is none that can be used, naming the symbols. */
-export function why(value: Value | undefined): string {
-  if (value === undefined)
-    return "an operator needs plain numbers on both sides, division by zero, or a name that stands for itself";
+/** Why an expression's value cannot be used where it stands, naming the symbols. */
+export function why(expression: Expr): string {
+  let reason = "";
+  const value = evaluate(expression, laidOutDistance, (text) => {
+    reason ||= text;
+  });
+  if (value === undefined) return reason;
   const bases = [...value.plus, ...value.minus];
   const missing = bases.find((base) => base.symbol !== undefined && base.place === undefined)?.symbol?.name;
   if (missing !== undefined) return `symbol \`${missing}\` is not defined here`;

@@ -12,6 +12,8 @@ export interface ParsedOperand {
   readonly expression?: Expr;
   /** a `*` stood before it */
   readonly indirect: boolean;
+  /** where it stands in the statement */
+  readonly at: number;
 }
 
 type Register =
@@ -60,18 +62,20 @@ function register(cursor: Cursor): Register {
 
 /** Reads one operand. `branch`: a bare expression is a branch target, not a memory address. */
 export function parseOperand(cursor: Cursor, program: Program, branch: "short" | "near" | undefined): ParsedOperand {
+  const at = cursor.mark();
   const indirect = cursor.eat("*");
   if (cursor.eat("$")) {
     const expression = program.expression(cursor);
-    return { operand: { kind: "imm", value: constant(expression) }, expression, indirect };
+    return { operand: { kind: "imm", value: constant(expression) }, expression, indirect, at };
   }
-  if (cursor.peek() !== "%") return { ...memory(cursor, program, undefined, indirect ? undefined : branch), indirect };
+  if (cursor.peek() !== "%")
+    return { ...memory(cursor, program, undefined, indirect ? undefined : branch), indirect, at };
   const start = cursor.at;
   const found = register(cursor);
   if (found.kind === "sreg" && cursor.eat(":"))
-    return { ...memory(cursor, program, found.number, undefined), indirect };
+    return { ...memory(cursor, program, found.number, undefined), indirect, at };
   if (found.kind === "ip") throw cursor.error("the instruction pointer stands only in `symbol(%rip)`", start);
-  return { operand: found, indirect };
+  return { operand: found, indirect, at };
 }
 
 const BASE_FOLLOWS = /\(\s*[%,]/y;
@@ -81,7 +85,7 @@ function memory(
   program: Program,
   segment: Seg | undefined,
   branch: "short" | "near" | undefined,
-): Omit<ParsedOperand, "indirect"> {
+): Omit<ParsedOperand, "indirect" | "at"> {
   const start = cursor.mark();
   const over = segment === undefined ? {} : { segment };
   BASE_FOLLOWS.lastIndex = start;

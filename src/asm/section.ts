@@ -20,6 +20,8 @@ export interface Fixup {
   /** a relaxable jump: binds to a global symbol of its own section at once, as GNU as does */
   readonly jump: boolean;
   readonly statement: Statement;
+  /** where its expression stands in the statement */
+  readonly at: number;
 }
 
 interface Common {

@@ -33,7 +33,8 @@ export function locationAt(statement: Statement, offset = 0): Location {
 export function errorAt(statement: Statement, text: string, offset = 0, notes: readonly string[] = []): InputError {
   const chain: string[] = [];
   for (let from = statement.expansion; from !== undefined && chain.length < 8; from = from.statement.expansion) {
-    chain.push(`in ${from.what}, expanded at ${from.statement.file}:${from.statement.line}`);
+    const note = `in ${from.what}, expanded at ${from.statement.file}:${from.statement.line}`;
+    if (note !== chain.at(-1)) chain.push(note);
   }
   return new InputError(text, locationAt(statement, offset), [...notes, ...chain]);
 }
