@@ -60,16 +60,16 @@ const ROWS = 3;
 /** The bytes of every source line, in the order of the source. `sources` maps file names to their texts. */
 export function assembledLines(module: ObjectModule, sources: ReadonlyMap<string, string>): AssembledLine[] {
   const texts = new Map([...sources].map(([file, text]) => [file, text.split(/\r?\n/)]));
-  const starts = module.sections.map((_, section) =>
-    module.lines
-      .filter((line) => line.section === section)
-      .map((line) => line.offset)
-      .sort((a, b) => a - b),
-  );
+  /** per section: where the next piece begins, by where a piece begins */
+  const ends = module.sections.map((_, section) => {
+    const own = module.lines.filter((line) => line.section === section).map((line) => line.offset);
+    const starts = [...new Set(own)].sort((a, b) => a - b);
+    return new Map(starts.slice(1).map((next, at) => [starts[at], next]));
+  });
   const lines = module.lines.flatMap(({ section, offset, file, line }) => {
     const from = module.sections[section];
     if (!from) return [];
-    const end = starts[section]?.find((start) => start > offset) ?? from.bytes.length;
+    const end = ends[section]?.get(offset) ?? from.bytes.length;
     const bytes = from.nobits ? new Uint8Array() : from.bytes.slice(offset, end);
     const source = texts.get(file)?.[line - 1]?.trim() ?? "";
     return [{ file, line, section: from.name, address: (from.address ?? 0n) + BigInt(offset), bytes, source }];
@@ -84,11 +84,18 @@ export function assemblyListing(
   sources: ReadonlyMap<string, string>,
   { quiet }: Palette,
 ): string {
+  const byPlace = new Map<string, AssembledLine[]>();
+  for (const line of lines) {
+    const place = `${line.line}:${line.file}`;
+    const there = byPlace.get(place);
+    if (there) there.push(line);
+    else byPlace.set(place, [line]);
+  }
   const out: string[] = [];
   for (const [file, text] of sources) {
     const texts = text.replace(/\r?\n$/, "").split(/\r?\n/);
     for (const [index, source] of texts.entries()) {
-      const made = lines.filter((one) => one.file === file && one.line === index + 1);
+      const made = byPlace.get(`${index + 1}:${file}`) ?? [];
       const rows = made.flatMap(byteRows);
       const number = String(index + 1).padStart(4);
       const [first = { address: "", bytes: "" }, ...rest] = rows;
