@@ -14,6 +14,12 @@ const SEGMENT_PREFIX = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 const SEGMENT_NAMES = ["es", "cs", "ss", "ds", "fs", "gs"];
 const REPEAT: Readonly<Record<string, number>> = { rep: 0xf3, repe: 0xf3, repz: 0xf3, repne: 0xf2, repnz: 0xf2 };
 
+/** What GNU as takes a repeat prefix for: strings, and the old ways to write PAUSE, TZCNT and LZCNT. */
+const REPEATABLE = new Set([
+  ...[Op.MOVS, Op.CMPS, Op.STOS, Op.LODS, Op.SCAS, Op.INS, Op.OUTS],
+  ...[Op.RET, Op.NOP, Op.BSF, Op.BSR],
+]);
+
 /** The prefixes as written, sorted into the slots that GNU as gives them. */
 interface WrittenPrefixes {
   readonly lock: boolean;
@@ -25,6 +31,7 @@ interface WrittenPrefixes {
 }
 
 function readPrefixes(words: readonly string[], mode: Mode): WrittenPrefixes | Failure {
+  const taken = new Set<string>();
   let lock = false;
   let repeat: number | undefined;
   let data16 = false;
@@ -32,6 +39,9 @@ function readPrefixes(words: readonly string[], mode: Mode): WrittenPrefixes | F
   let segment: Seg | undefined;
   let rexW = false;
   for (const word of words) {
+    const slot = REPEAT[word] === undefined ? (SEGMENT_NAMES.includes(word) ? "segment" : word) : "repeat";
+    if (taken.has(slot)) return { error: `the prefix \`${word}\` comes on top of another of its kind` };
+    taken.add(slot);
     if (word === "lock") lock = true;
     else if (REPEAT[word] !== undefined) repeat = REPEAT[word];
     else if (word === "data16") data16 = true;
@@ -253,7 +263,7 @@ function emit(choice: Choice, request: EncodeRequest, written: WrittenPrefixes):
   if (registers.forbidden && (rex !== 0 || registers.needed))
     return { error: "%ah, %ch, %dh and %bh cannot stand beside a register that needs REX" };
   const mandatory = row.prefix === "F2" ? 0xf2 : row.prefix === "F3" ? 0xf3 : undefined;
-  if (mandatory !== undefined && written.repeat !== undefined)
+  if (written.repeat !== undefined && (mandatory !== undefined || !REPEATABLE.has(row.op)))
     return { error: `\`${request.mnemonic}\` takes no repeat prefix` };
   if (written.lock && !(row.flags.has("lock") && operands.some(({ kind }) => kind === "mem")))
     return { error: `\`lock\` is not allowed with these operands of \`${request.mnemonic}\`` };
@@ -262,6 +272,8 @@ function emit(choice: Choice, request: EncodeRequest, written: WrittenPrefixes):
   const head: number[] = [];
   const defaultSegment = memory?.base === 4 || memory?.base === 5 ? Seg.SS : Seg.DS;
   const override = memory?.segment !== undefined && memory.segment !== defaultSegment ? memory.segment : undefined;
+  if (written.segment !== undefined && override !== undefined)
+    return { error: "two segments are given for one operand" };
   const segment = written.segment ?? override;
   if (segment !== undefined) head.push(SEGMENT_PREFIX[segment] ?? 0);
   if (addrSize !== mode / 8) head.push(0x67);
@@ -298,6 +310,8 @@ function allowed(
     if (row.operands[0]?.size === "z" && first.form === "short" && hasShort) return false;
     if (written.data16 && request.mode === 32 && opSize !== 2) return false;
   }
+  // undefined by the manual
+  if (row.op === Op.BSWAP && opSize === 2) return false;
   // 90 does not clear the upper half of RAX
   const isNop = row.map === 0 && row.opcode === 0x90 && request.mode === 64 && opSize === 4;
   return !(isNop && first?.kind === "gpr" && second?.kind === "gpr" && first.number === 0 && second.number === 0);

@@ -398,6 +398,7 @@ both(
   "rep ret",
   "repz ret",
   "rep nop",
+  "rep bsf %eax,%ecx",
   "cli",
   "sti",
 );
@@ -596,6 +597,10 @@ export const REFUSED = {
     "mov (%esp,%esp,2),%eax",
     "int $256",
     "foo",
+    "bswap %ax",
+    "repz add %eax,(%eax)",
+    "cs mov %es:(%ecx),%al",
+    "rep repne movsb",
   ],
   64: [
     "pusha",
