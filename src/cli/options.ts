@@ -1,6 +1,6 @@
 // Values of options, checked as they are read.
 
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 
 /** A whole number of at least 1. */
 export function positiveInteger(text: string): number {
@@ -30,6 +30,11 @@ export function byteSize(text: string): number {
 export function mode(text: string): 32 | 64 {
   if (text !== "32" && text !== "64") throw new InvalidArgumentError("Expected 32 or 64.");
   return text === "32" ? 32 : 64;
+}
+
+/** --mode, as its commands share it. */
+export function modeOption(what: string): Option {
+  return new Option("--mode <bits>", `bits ${what}`).choices(["32", "64"]).argParser(mode);
 }
 
 /** One more `NAME=NUMBER`. */

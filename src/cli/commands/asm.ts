@@ -1,9 +1,9 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { formatDiagnostic, type InputError } from "../../diagnostic.js";
 import { json } from "../../report/format.js";
 import { assembledLines, assemblyJson, assemblyListing } from "../../report/listing.js";
 import { readInput } from "../files.js";
-import { definition, mode } from "../options.js";
+import { definition, modeOption } from "../options.js";
 import type { Session } from "../session.js";
 
 interface AsmOptions {
@@ -18,8 +18,12 @@ export function registerAsm(program: Command, session: Session): void {
     .command("asm")
     .description("assemble GNU-syntax source and list address, bytes and source")
     .argument("<file...>", "assembly files, assembled together")
-    .option("--mode <bits>", "32 or 64", mode, 64)
-    .option("--define <name=number>", "a symbol given before the first line (may be repeated)", definition, new Map())
+    .addOption(modeOption("of the code").default(64))
+    .addOption(
+      new Option("--define <name=number>", "a symbol given before the first line (may be repeated)")
+        .argParser(definition)
+        .default(new Map(), "none"),
+    )
     .option("--json", "one JSON document on standard output, the text on standard error")
     .action(async (files: readonly string[], options: AsmOptions) => {
       const { assemble } = await import("../../asm/assemble.js");

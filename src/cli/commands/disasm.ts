@@ -4,7 +4,7 @@ import type { ObjectModule } from "../../image/module.js";
 import { json } from "../../report/format.js";
 import { bytesModule, disassemble, disassemblyJson, disassemblyListing, type Selection } from "../../report/listing.js";
 import { readInput } from "../files.js";
-import { hexBytes, mode } from "../options.js";
+import { hexBytes, modeOption } from "../options.js";
 import type { Session } from "../session.js";
 
 interface DisasmOptions extends Selection {
@@ -24,7 +24,7 @@ export function registerDisasm(program: Command, session: Session): void {
     .option("--section <name>", "one section (default: the executable ones)")
     .option("--symbol <name>", "only the code from this symbol to the next")
     .addOption(new Option("--syntax <name>", "how instructions are written").choices(["att", "intel"]).default("att"))
-    .option("--mode <bits>", "32 or 64 (default: the file's, or 64)", mode)
+    .addOption(modeOption("of the code (default: the file's, or 64)"))
     .option("--json", "one JSON document on standard output, the text on standard error")
     .action(async (file: string | undefined, options: DisasmOptions) => {
       const code = await readCode(file, options.hex);
