@@ -1,7 +1,7 @@
 // Builds dist/: the engine to WebAssembly, everything else to JavaScript. Does nothing where dist/ is newer than its
 // sources, so that `npm ci`, `npm test` and `npx trapcheck` may all call it.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -16,7 +16,10 @@ function newest(path) {
 function run(tool, args) {
   const { status, error } = spawnSync(process.execPath, [join(root, "node_modules", tool), ...args], { cwd: root, stdio: "inherit" });
   if (error) throw error;
-  if (status !== 0) process.exit(status ?? 1);
+  if (status !== 0) {
+    rmSync(join(root, "dist/.built"), { force: true });
+    process.exit(status ?? 1);
+  }
 }
 
 function step(name, sources, output, build) {
@@ -32,7 +35,7 @@ mkdirSync(join(root, "dist"), { recursive: true });
 step("the engine", ["src/engine", "scripts/build.js"], "dist/engine.wasm", () =>
   run("assemblyscript/bin/asc.js", [
     "src/engine/index.ts", "-o", "dist/engine.wasm", "-O3", "--converge", "--runtime", "stub", "--noAssert",
-    "--importMemory", "--sharedMemory", "--initialMemory", "2", "--maximumMemory", "65536", "--enable", "threads",
+    "--importMemory", "--sharedMemory", "--initialMemory", "2", "--maximumMemory", "65536", "--enable", "threads", "--memoryBase", "65536",
   ]),
 );
 step("trapcheck", ["src", "tsconfig.json", "package.json"], "dist/.built", () => {

@@ -152,6 +152,8 @@ export enum Rec {
   INDEX = 21,
   /** shift 0..3 */
   SCALE = 22,
+  /** 64 or 32: the mode it was decoded in */
+  MODE = 23,
   /** i64, sign-extended displacement */
   DISP = 24,
   /** i64, first immediate, sign-extended to the operand's rules */
@@ -178,7 +180,7 @@ export enum RecFlag {
   REPNE = 4,
   /** a 66 prefix was given (near branches in 64-bit mode: vendors differ, fact 7.9) */
   O16 = 8,
-  /** the instruction crosses a 4 KiB page */
+  /** the instruction crosses a 4 KiB page, or could not be fetched whole */
   CROSSES = 16,
 }
 
@@ -220,8 +222,39 @@ export enum Reg {
   BUDGET,
   /** the register frame that the handler's body was given (linear address), and the depth at which the body runs */
   BODY_FRAME, BODY_DEPTH,
+  /** one past the last word that belongs to the fingerprint */
+  HASHED,
+  /** address of the innermost context's record, 0 without one; where the next record goes */
+  CTX_TOP = HASHED, CTX_NEXT,
+  /** fingerprint of memory, relative to its initial contents; fingerprint of the cold registers */
+  MEM_HASH, COLD_HASH,
   COUNT,
 }
+
+/** Words of a context's record: what an interrupted activity is owed. */
+export enum Ctx {
+  /** address of the record of the context around it, 0 for the outermost */
+  OUTER = 0,
+  /** fingerprint of the list up to and with this context */
+  HASH,
+  /** vector, or CtxBy; bit 8: the context's own instruction faulted (CTX_FAULT) */
+  BY,
+  CPL,
+  RIP, CS, RFLAGS, RSP, SS,
+  RAX, RCX, RDX, RBX, RSP_COPY, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15,
+  FS_BASE, GS_BASE, KERNEL_GS_BASE, CR3, DR0, DR1, DR2, DR3, DR7,
+  DS, ES, FS, GS,
+  /** linear address of the frame that delivery pushed, and one past it; both 0 where nothing was pushed */
+  FRAME_LOW, FRAME_HIGH,
+  /** faulting address of a #PF */
+  CR2,
+  /** State.USER_RSP and State.BODY as they were */
+  STATE,
+  COUNT,
+}
+
+/** Ctx.BY beyond the vectors. */
+export enum CtxBy { FAULT = 0x100, SYSCALL = 0x200, SYSENTER = 0x201, VECTOR_MASK = 0xff }
 
 /** Bits of Reg.STATE. */
 export enum State {
@@ -301,6 +334,8 @@ export enum Lack {
   DEPTH,
   /** an MSR that the model does not have */
   MSR,
+  /** a run that writes more than the undo log holds */
+  LOG,
 }
 
 /** Properties, in the order of reports. Numbers are bits of the scenario's property mask. */
@@ -346,3 +381,76 @@ export enum Tag {
 
 /** Kinds of event from outside. */
 export enum Ev { NMI = 0, MCE, SMI, INTR, BP, DB, PF, COUNT }
+
+/** Simplifications that a run made use of; the verdict names them among its assumptions. */
+export enum Used {
+  /** IN reads all ones, OUT goes nowhere */
+  PORTS = 1,
+  /** RDTSC and RDTSCP read zero */
+  TSC = 2,
+  /** CPUID gives a fixed small processor */
+  CPUID = 4,
+}
+
+/** The control block at the start of linear memory, shared by all workers. Byte offsets. */
+export enum Ctl {
+  /** u32: 0 go on, 1 pause (the table is to grow), 2 stop */
+  STOP = 64,
+  /** u32: next free byte of linear memory, in units of 64 bytes */
+  FREE = 72,
+  /** u32: address and u32: entries - 1 of the table of visited states */
+  TABLE = 80, TABLE_MASK = 84,
+  /** u32: states in the table */
+  STATES = 88,
+  /** u32: next chain number to hand out; numbers go out in blocks */
+  NEXT_CHAIN = 96,
+  /** u32: first chain number of the running level */
+  LEVEL_BASE = 100,
+  /** u32: next place in the list of parents; u32: address of that list (u32 chain numbers); u32: its length */
+  NEXT_PARENT = 104, PARENTS = 108, PARENT_COUNT = 112,
+  /** u32 each: addresses of the blocks of chain records */
+  CHAIN_BLOCKS = 4096,
+}
+
+/** A chain's record: 32 bytes, u32 fields. */
+export enum Chain {
+  /** chain that it branches off, 0 for the first */
+  PARENT = 0,
+  /** boundaries from the parent's start to the branching */
+  POSITION = 4,
+  /** event rule, or HOLD */
+  EVENT = 8,
+  /** instructions from the initial state to its start */
+  DISTANCE = 12,
+  /** boundaries from its start to its last new state */
+  LENGTH = 16,
+  /** chain that owns the state at which it stopped; 0: it ended */
+  NEXT = 20,
+  /** ChainFlag */
+  FLAGS = 24,
+  SIZEOF = 32,
+}
+export enum ChainFlag {
+  USED = 1,
+  /** somewhere on it the manual leaves the CPU a choice */
+  CHOICE = 2,
+}
+/** Chains in a block of records. */
+export enum ChainBlock { SHIFT = 16 }
+/** "Event" of a chain that takes the other side of a choice: an NMI held through the shadow of STI (3.5). */
+export enum Special { HOLD = 255 }
+
+/** What a worker reports after a level: u64 words at `results()`. */
+export enum Result {
+  /** chains run (events tried) */
+  CHAINS = 0,
+  /** new states */
+  STATES = 8,
+  /** instructions executed from new states */
+  INSTRUCTIONS = 16,
+  /** the shortest violation: 1 when there is one; then distance, parent chain, position, event */
+  VIOLATED = 24, DISTANCE = 32, PARENT = 40, POSITION = 48, EVENT = 56,
+  /** something unsupported: 1; then parent chain, position, event */
+  UNSUPPORTED = 64, U_PARENT = 72, U_POSITION = 80, U_EVENT = 88,
+  SIZEOF = 96,
+}

@@ -1,0 +1,110 @@
+// What all workers of a check share: linear memory with the table of visited states and the records of chains.
+
+import { Chain, ChainBlock, ChainFlag, Ctl } from "../engine/abi.js";
+import { createMemory } from "../machine/engine.js";
+import { initialise, type Machine, OutOfMemory } from "../machine/machine.js";
+import type { Scenario } from "../scenario/types.js";
+import { eventName } from "./replay.js";
+import type { Choice, Schedule } from "./types.js";
+
+/** What a chain's record says. */
+export interface ChainRecord {
+  readonly parent: number;
+  readonly position: number;
+  readonly event: number;
+  readonly distance: number;
+  readonly length: number;
+  readonly next: number;
+  readonly choice: boolean;
+}
+
+const TABLE_ENTRY = 16;
+/** Entries of the first table. */
+const FIRST_TABLE = 1 << 14;
+/** Number of the first chain: the first of the second grant, so that 0 can mean none. */
+export const FIRST_CHAIN = 64;
+
+export class Space {
+  readonly memory: WebAssembly.Memory;
+  #view: DataView;
+
+  /** `bytes`: limit for everything the engine allocates. */
+  constructor(bytes?: number) {
+    this.memory = createMemory(bytes);
+    initialise(this.memory);
+    this.#view = new DataView(this.memory.buffer);
+    this.set(Ctl.NEXT_CHAIN, FIRST_CHAIN);
+    this.set(Ctl.LEVEL_BASE, FIRST_CHAIN);
+  }
+
+  get view(): DataView {
+    if (this.#view.buffer !== this.memory.buffer) this.#view = new DataView(this.memory.buffer);
+    return this.#view;
+  }
+
+  get(field: Ctl): number {
+    return this.view.getUint32(field, true);
+  }
+
+  set(field: Ctl, value: number): void {
+    this.view.setUint32(field, value, true);
+  }
+
+  /** Makes the first table, or one of twice the size. No worker may be running. */
+  growTable(machine: Machine): void {
+    const mask = this.get(Ctl.TABLE) === 0 ? FIRST_TABLE - 1 : this.get(Ctl.TABLE_MASK) * 2 + 1;
+    const table = machine.engine.allocate((mask + 1) * TABLE_ENTRY);
+    if (table === 0) throw new OutOfMemory();
+    machine.engine.moveTable(table, mask);
+  }
+
+  chain(number: number): ChainRecord {
+    const { view } = this;
+    const at = this.#chainAt(number);
+    return {
+      parent: view.getUint32(at + Chain.PARENT, true),
+      position: view.getUint32(at + Chain.POSITION, true),
+      event: view.getUint32(at + Chain.EVENT, true),
+      distance: view.getUint32(at + Chain.DISTANCE, true),
+      length: view.getUint32(at + Chain.LENGTH, true),
+      next: view.getUint32(at + Chain.NEXT, true),
+      choice: (view.getUint32(at + Chain.FLAGS, true) & ChainFlag.CHOICE) !== 0,
+    };
+  }
+
+  #chainAt(number: number): number {
+    const block = this.view.getUint32(Ctl.CHAIN_BLOCKS + (number >>> ChainBlock.SHIFT) * 4, true);
+    return block + (number & ((1 << ChainBlock.SHIFT) - 1)) * Chain.SIZEOF;
+  }
+
+  /** Numbers of the chains in use from `first` on. */
+  chainsFrom(first: number): number[] {
+    const numbers: number[] = [];
+    const end = this.get(Ctl.NEXT_CHAIN);
+    for (let number = first; number < end; number++) {
+      if (this.view.getUint32(Ctl.CHAIN_BLOCKS + (number >>> ChainBlock.SHIFT) * 4, true) === 0) continue;
+      if (this.view.getUint32(this.#chainAt(number) + Chain.FLAGS, true) & ChainFlag.USED) numbers.push(number);
+    }
+    return numbers;
+  }
+
+  /** Writes the list of parents whose chains the workers are to branch. */
+  setParents(machine: Machine, parents: readonly number[]): void {
+    const at = machine.allocate(parents.length * 4 + 4);
+    new Uint32Array(this.memory.buffer, at, parents.length).set(parents);
+    this.set(Ctl.PARENTS, at);
+    this.set(Ctl.PARENT_COUNT, parents.length);
+    this.set(Ctl.NEXT_PARENT, 0);
+  }
+
+  /** The schedule that leads to a chain's start. */
+  schedule(scenario: Scenario, number: number): Schedule {
+    const choices: Choice[] = [];
+    for (let at = number; at !== 0; ) {
+      const { parent, position, event } = this.chain(at);
+      if (parent !== 0) choices.push({ event: eventName(scenario, event), after: position });
+      at = parent;
+    }
+    return choices.reverse();
+  }
+}

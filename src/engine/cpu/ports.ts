@@ -1,0 +1,32 @@
+// Port input and output: the model has no devices. Reads give all ones, writes go nowhere; the verdict says so when used.
+
+import { Reg } from "../abi";
+import { readSystem } from "./access";
+import { FLAG_IOPL, GP, M, cpl, flags, raise, reg, sizeMask } from "./state";
+import { Used } from "../abi";
+
+/** Is the port open to this CPL? Beyond IOPL the TSS's I/O permission bitmap decides. */
+function permitted(port: i32, size: i32): bool {
+  if (<u64>cpl() <= (flags() & FLAG_IOPL) >> 12) return true;
+  const limit = reg(Reg.TR_LIMIT);
+  const map = limit >= 103 ? readSystem(reg(Reg.TR_BASE) + 102, 2) : 0xffff;
+  const at = map + (<u64>port >> 3);
+  if (M.fault >= 0) return false;
+  if (at + 1 <= limit) {
+    const bits = readSystem(reg(Reg.TR_BASE) + at, 2);
+    if (M.fault >= 0) return false;
+    if (((bits >> (<u64>port & 7)) & ((1 << <u64>size) - 1)) == 0) return true;
+  }
+  raise(GP, 0);
+  return false;
+}
+
+export function portIn(port: i32, size: i32): u64 {
+  if (!permitted(port, size)) return 0;
+  M.used |= Used.PORTS;
+  return sizeMask(size);
+}
+
+export function portOut(port: i32, size: i32): void {
+  if (permitted(port, size)) M.used |= Used.PORTS;
+}
