@@ -122,6 +122,7 @@ class Planner {
       this.placement,
       { mode },
     );
+    if (this.request.percpu && memory.percpu === undefined && !code.values.has("percpu")) this.placePercpu();
     this.placeRegions(memory, code);
     this.placeStacks(stacks, code);
     if (programStack !== undefined) this.placeProgramStack(programStack);
@@ -179,15 +180,9 @@ class Planner {
   private placeRegions(memory: LayoutRequest["memory"], code: Names): void {
     const { mode } = this.request;
     const bases = BASES[mode];
-    const next: { kernel: bigint; user: bigint } = { kernel: bases.regions, user: bases.userRegions };
-    if (this.request.percpu && memory.percpu === undefined && !code.values.has("percpu")) {
-      const [low, high] = [next.kernel, next.kernel + PAGE];
-      this.claim({ kind: "region", name: "percpu", low, high, user: false, writable: true, executable: false }, []);
-      this.define("percpu", low, "by the layout", []);
-      next.kernel = high + PAGE;
-    }
-    // The per-CPU region has a fixed place; it comes first whatever the order in the file.
-    const names = Object.keys(memory).sort((a, b) => Number(b === "percpu") - Number(a === "percpu"));
+    // Addresses that the file gives come first; then the per-CPU region, whose default place is a fixed one.
+    const rank = (name: string) => (memory[name]?.address !== undefined ? 0 : name === "percpu" ? 1 : 2);
+    const names = Object.keys(memory).sort((a, b) => rank(a) - rank(b));
     for (const name of names) {
       const file = memory[name] as RegionFile;
       const path = ["memory", name];
@@ -201,10 +196,7 @@ class Planner {
       const user = file.user ?? false;
       let low: bigint;
       if (file.address === undefined) {
-        low = user ? next.user : next.kernel;
-        const after = up(low + size, PAGE) + PAGE;
-        if (user) next.user = after;
-        else next.kernel = after;
+        low = this.free(user ? bases.userRegions : bases.regions, size);
       } else {
         low = this.address(file.address, code, [...path, "address"]);
       }
@@ -230,6 +222,23 @@ class Planner {
     }
   }
 
+  private placePercpu(): void {
+    const low = BASES[this.request.mode].regions;
+    const high = low + PAGE;
+    this.claim({ kind: "region", name: "percpu", low, high, user: false, writable: true, executable: false }, []);
+    this.define("percpu", low, "by the layout", []);
+  }
+
+  /** The first place from `low` on, at a page, that has an unmapped page on either side. */
+  private free(low: bigint, size: bigint): bigint {
+    for (;;) {
+      const start = low;
+      const near = this.claims.find((claim) => start - PAGE < claim.high && claim.low < up(start + size, PAGE) + PAGE);
+      if (near === undefined) return low;
+      low = up(near.high, PAGE) + PAGE;
+    }
+  }
+
   /** The one section that a region's assembly fills. */
   private dataSection(name: string, path: Path): { part: number; number: number; section: ObjectSection } | undefined {
     const part = this.request.parts.findIndex(({ role, region }) => role === "region" && region === name);
@@ -248,17 +257,17 @@ class Planner {
   }
 
   private placeStacks(stacks: LayoutRequest["stacks"], code: Names): void {
-    // The page below each stack stays unmapped.
-    let next = BASES[this.request.mode].stacks + PAGE;
-    for (const [name, file] of Object.entries(stacks)) {
+    // Addresses that the file gives come first, so that the others find the gaps between them.
+    const entries = Object.entries(stacks).sort(
+      ([, a], [, b]) => Number(a.address === undefined) - Number(b.address === undefined),
+    );
+    for (const [name, file] of entries) {
       const path = ["stacks", name];
       if (file.size % 16n !== 0n)
         throw this.source.error([...path, "size"], `expected a multiple of 16, found ${file.size}`);
       let low: bigint;
       if (file.address === undefined) {
-        const high = up(next + file.size, PAGE);
-        low = high - file.size;
-        next = high + PAGE;
+        low = this.freeStack(file.size);
       } else {
         low = this.address(file.address, code, [...path, "address"]);
         if (low % 16n !== 0n)
@@ -266,6 +275,14 @@ class Planner {
       }
       this.addStack(name, low, low + file.size, false, path, file.address === undefined ? path : [...path, "address"]);
     }
+    const order = Object.keys(stacks);
+    this.stacks.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+  }
+
+  /** Low end for a stack whose high end is the end of a page; the pages around it stay unmapped. */
+  private freeStack(size: bigint): bigint {
+    const whole = up(size, PAGE);
+    return this.free(BASES[this.request.mode].stacks + PAGE, whole) + whole - size;
   }
 
   private placeProgramStack({ name, size, user, path }: NonNullable<LayoutRequest["programStack"]>): void {
@@ -275,12 +292,8 @@ class Planner {
       this.addStack(name, high - size, high, true, path, path);
       return;
     }
-    const stacks = this.claims.filter(({ kind, user }) => kind === "stack" && !user);
-    const { stacks: base } = BASES[this.request.mode];
-    let highest: bigint = base;
-    for (const { high } of stacks) if (high > highest) highest = high;
-    const high = up(up(highest, PAGE) + PAGE + size, PAGE);
-    this.addStack(name, high - size, high, false, path, path);
+    const low = this.freeStack(size);
+    this.addStack(name, low, low + size, false, path, path);
   }
 
   /** A stack may lie inside a writable kernel section or region; otherwise it gets memory of its own. */
