@@ -1,7 +1,9 @@
 // docs/scenario.schema.json is made here from the schema; `npx vitest run src/scenario/json-schema.test.ts -u` writes it.
 
+import { readFileSync } from "node:fs";
 import { toJsonSchema } from "@valibot/to-json-schema";
 import { expect, it } from "vitest";
+import { OPT_IN, PROPERTIES } from "./properties.js";
 import { scenarioSchema } from "./schema.js";
 
 /** JSON as the repository's formatter leaves it: lists of words on one line where they fit. */
@@ -64,4 +66,12 @@ it("docs/scenario.schema.json is what the schema says", async () => {
   };
   const text = format(either, "", 0);
   await expect(`${text}\n`).toMatchFileSnapshot("../../docs/scenario.schema.json");
+});
+
+it("docs/scenario.md has every key of the schema, and every property with its sentence", () => {
+  const text = readFileSync(new URL("../../docs/scenario.md", import.meta.url), "utf8");
+  for (const key of Object.keys(scenarioSchema.entries)) expect(text).toContain(`\`${key}`);
+  for (const { prop, name, sentence } of PROPERTIES) {
+    expect(text.replace(/\s+/g, " ")).toContain(`| \`${name}\` | ${OPT_IN.has(prop) ? "" : "on "}| ${sentence} |`);
+  }
 });

@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -381,4 +382,61 @@ it("lists the scenarios of a folder", () => {
     ["one/variant", "other", ["idle", "user", "declared"], ["nmi"]],
   ]);
   expect(listScenarios(join(folder, "narrow"))).toHaveLength(1);
+});
+
+const tools = ["as", "ld"].every((tool) => spawnSync(tool, ["--version"]).status === 0) && process.arch === "x64";
+
+describe.skipIf(!tools)("objects and executables of GNU as and ld (skipped without them)", () => {
+  const yaml = (code: string, rest = "") => `code: ${code}
+programs: { user: { code: "s: jmp s" } }
+tables: { idt: { nmi: { entry: nmi_entry, ist: 1 } } }
+stacks: { nmi: { size: 4096, address: nmi_area+4096, ist: 1 } }
+${rest}`;
+
+  beforeAll(() => {
+    put("elf/k.s", ".globl nmi_entry\nnmi_entry: call handler\niretq\n.bss\n.balign 4096\nnmi_area: .skip 8192\n");
+    put("elf/h.s", ".globl handler\nhandler: ret\n");
+    const run = (command: string, ...args: string[]) =>
+      execFileSync(command, args, { cwd: join(folder, "elf"), stdio: "pipe" });
+    for (const name of ["k", "h"]) run("as", "--64", `${name}.s`, "-o", `${name}.o`);
+    run(
+      "ld",
+      "-e",
+      "nmi_entry",
+      "-Ttext=0xffffffff81100000",
+      "-z",
+      "max-page-size=4096",
+      "k.o",
+      "h.o",
+      "-o",
+      "vmlinux",
+    );
+  });
+
+  it.each([
+    ["an executable stays where it is", yaml("vmlinux"), 0xffff_ffff_8110_0000n],
+    ["an object with stubs", yaml("k.o", "stubs: 'handler: ret'\n"), 0xffff_ffff_8100_0000n],
+    ["two objects", yaml("[k.o, h.o]"), 0xffff_ffff_8100_0000n],
+  ])("%s", (_, text, base) => {
+    put("elf/scenario.yaml", text);
+    const scenario = loadScenario(join(folder, "elf"));
+    const at = (name: string) => scenario.image.symbols.get(name) ?? 0n;
+    expect(at("nmi_entry")).toBe(base);
+    expect(scenario.text[0]?.low).toBe(base);
+    // A stack inside the code's own .bss
+    expect(scenario.stacks[0]).toEqual({ name: "nmi", low: at("nmi_area") + 4096n, high: at("nmi_area") + 8192n });
+    const call = new View(scenario).read(base + 1n, 4);
+    expect(base + 5n + BigInt.asIntN(32, call)).toBe(at("handler"));
+  });
+
+  it("an object without what it needs, or of the other mode", () => {
+    put("elf/scenario.yaml", yaml("k.o"));
+    expect(() => loadScenario(join(folder, "elf"))).toThrow(
+      "undefined symbol handler; `stubs` of the scenario can define them",
+    );
+    put("elf/scenario.yaml", yaml("k.o", "mode: 32\n"));
+    expect(() => loadScenario(join(folder, "elf"))).toThrow(
+      "k.o is 64-bit code, but the scenario's mode is 32; expected `mode: 64`",
+    );
+  });
 });
