@@ -8,7 +8,10 @@ import type { Space } from "./space.js";
 import { type Findings, joinFindings, type Round, type Supervise, type Team } from "./team.js";
 
 /** To a worker. */
-export type Order = { readonly kind: "begin"; readonly round: Round } | { readonly kind: "continue" } | { readonly kind: "end" };
+export type Order =
+  | { readonly kind: "begin"; readonly round: Round }
+  | { readonly kind: "continue" }
+  | { readonly kind: "end" };
 /** From a worker. */
 export type Answer =
   | { readonly kind: "ready" }

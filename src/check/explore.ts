@@ -105,11 +105,13 @@ class Search {
       const circles = this.#scenario.properties.has(Prop.PROGRESS) ? endlessCircles(this.#space, machine, base) : [];
       const worst = this.#shortest(findings, circles);
       if (worst) return this.#end({ kind: "violated", ...worst });
-      if (findings.unsupported) return this.#end({ kind: "unsupported", schedule: this.#scheduleOf(findings.unsupported) });
+      if (findings.unsupported)
+        return this.#end({ kind: "unsupported", schedule: this.#scheduleOf(findings.unsupported) });
       if (findings.states > 0) this.#levels = this.#level;
       const parents = this.#space.chainsFrom(base);
       if (parents.length === 0) return this.#end({ kind: "complete" });
-      if (this.#options.maxLevel === this.#level) return this.#end({ kind: "incomplete", reason: `level ${this.#level} was to be the last` });
+      if (this.#options.maxLevel === this.#level)
+        return this.#end({ kind: "incomplete", reason: `level ${this.#level} was to be the last` });
       if (this.#level >= DEEPEST) throw new Halt(`schedules of more than ${DEEPEST} events are beyond this search`);
       await this.#recruit(machine, module);
       this.#level++;
@@ -165,7 +167,8 @@ class Search {
     });
     if (signal?.aborted) throw new Halt("it was interrupted");
     if (maxStates !== undefined && states > maxStates) throw new Halt(`the bound of ${maxStates} states was reached`);
-    if (maxSeconds !== undefined && seconds > maxSeconds) throw new Halt(`the bound of ${maxSeconds} seconds was reached`);
+    if (maxSeconds !== undefined && seconds > maxSeconds)
+      throw new Halt(`the bound of ${maxSeconds} seconds was reached`);
   }
 
   /** Starts worker threads once that pays, or at once when the user asked for a number of them. */

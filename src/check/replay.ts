@@ -1,7 +1,7 @@
 // A schedule played on one machine: to its last event, or step by step.
 
-import { Special, Status } from "../engine/abi.js";
 import { InputError } from "../diagnostic.js";
+import { Special, Status } from "../engine/abi.js";
 import type { Machine } from "../machine/machine.js";
 import type { Scenario } from "../scenario/types.js";
 import type { Choice, Schedule } from "./types.js";
@@ -14,7 +14,9 @@ export function eventNumber(scenario: Scenario, name: string): number {
   const number = scenario.events.findIndex((rule) => rule.name === name);
   if (number >= 0) return number;
   const known = scenario.events.map((rule) => rule.name).join(", ");
-  throw new InputError(`the schedule names the event "${name}", which ${scenario.name} does not have (it has ${known || "none"})`);
+  throw new InputError(
+    `the schedule names the event "${name}", which ${scenario.name} does not have (it has ${known || "none"})`,
+  );
 }
 
 export function eventName(scenario: Scenario, number: number): string {
@@ -26,7 +28,8 @@ export function strike(machine: Machine, choice: Choice, position: number): Stat
   const number = eventNumber(machine.scenario, choice.event);
   const where = `after ${position} boundaries`;
   if (number === Special.HOLD) {
-    if (!machine.engine.mayHold()) throw new InputError(`the schedule's "${HOLD}" ${where}: no NMI is pending in the shadow of STI there`);
+    if (!machine.engine.mayHold())
+      throw new InputError(`the schedule's "${HOLD}" ${where}: no NMI is pending in the shadow of STI there`);
     machine.engine.hold();
     return Status.OK;
   }

@@ -3,7 +3,7 @@
 import { Ctl, Status } from "../engine/abi.js";
 import type { Machine } from "../machine/machine.js";
 import type { Space } from "./space.js";
-import { begin, readFindings, type Round, type Supervise, type Team, workOn } from "./team.js";
+import { begin, type Round, readFindings, type Supervise, type Team, workOn } from "./team.js";
 
 /** Steps between two looks at bounds; a few milliseconds. */
 const BUDGET = 50_000;

@@ -131,7 +131,12 @@ export interface TraceContext {
   /** [low, high) of the frame that delivery pushed; equal for SYSCALL */
   readonly frame: { readonly low: bigint; readonly high: bigint };
   /** words of the frame that no longer hold what delivery pushed */
-  readonly overwritten: ReadonlyArray<{ readonly address: bigint; readonly slot: string; readonly step: number; readonly by: string }>;
+  readonly overwritten: ReadonlyArray<{
+    readonly address: bigint;
+    readonly slot: string;
+    readonly step: number;
+    readonly by: string;
+  }>;
 }
 
 export interface Trace {

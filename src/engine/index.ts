@@ -4,7 +4,7 @@ import { Ctx, Reg, Status } from "./abi";
 import { Config } from "./cpu/config";
 import { Fetch } from "./cpu/fetch";
 import { PageFlag, Translations, forget } from "./cpu/memory";
-import { TLB_BYTES, Tlb, translate } from "./cpu/paging";
+import { Access, TLB_BYTES, Tlb, translate } from "./cpu/paging";
 import { M, setCold as setColdWord, setReg } from "./cpu/state";
 import * as stepping from "./cpu/step";
 import { allocate } from "./explore/memory";
@@ -154,10 +154,10 @@ export function detail2(): u64 { return M.detail2; }
 export function used(): u32 { return M.used; }
 export function lastRip(): u64 { return M.rip; }
 
-/** Physical address of a linear one as the CPU itself would read it, or -1. */
+/** Physical address of a linear one, whoever may access it, or -1. */
 export function physical(address: u64): i64 {
   M.fault = -1;
-  const at = translate(address, 4);
+  const at = translate(address, Access.HOST);
   const bad = M.fault >= 0;
   M.fault = -1;
   return bad ? -1 : <i64>at;

@@ -72,7 +72,8 @@ export class Machine {
   #load(): void {
     const { scenario, engine } = this;
     const ram = engine.ram();
-    for (const { physical, bytes } of scenario.memory.chunks) new Uint8Array(this.memory.buffer, ram + physical).set(bytes);
+    for (const { physical, bytes } of scenario.memory.chunks)
+      new Uint8Array(this.memory.buffer, ram + physical).set(bytes);
     for (const [index, value] of scenario.registers) engine.setRegister(index, BigInt.asIntN(64, value));
     const properties = [...scenario.properties].reduce((bits, property) => bits | (1 << property), 0);
     const clobbers = [...scenario.syscallClobbers].reduce((bits, register) => bits | (1 << register), 0);
@@ -83,8 +84,12 @@ export class Machine {
       scenario.survivesDoubleFault,
       clobbers,
     );
-    const { stacks, persistent, discarded, fixups, events } = scenario;
-    engine.configureStacks(this.#words(stacks.flatMap(({ low, high }) => [low, high, this.#physical(low)])), stacks.length);
+    const { persistent, discarded, fixups, events } = scenario;
+    const stacks = scenario.stacks.filter((stack) => !stack.user); // what user code leaves below RSP is its own affair
+    engine.configureStacks(
+      this.#words(stacks.flatMap(({ low, high }) => [low, high, this.#physical(low)])),
+      stacks.length,
+    );
     const ranges = (list: typeof persistent) =>
       this.#words(list.flatMap(({ low, high }) => [this.#physical(low), this.#physical(low) + (high - low)]));
     engine.configurePersistent(ranges(persistent), persistent.length);
@@ -160,17 +165,25 @@ export class Machine {
     return physical < 0n ? undefined : Number(physical);
   }
 
-  /** The words that were written since the undo log stood at `mark`, each once, in order of address. */
+  /**
+   * The words that were written since the undo log stood at `mark`, each once, in order of address. Words that only became
+   * undefined are left out.
+   */
   writesSince(mark: number): WordWrite[] {
-    const ram = this.engine.ram();
+    const { engine, view } = this;
     const first = new Map<number, bigint>();
-    for (let at = mark; at < this.engine.logTop(); at += LOG_ENTRY) {
-      const physical = this.view.getUint32(at, true) * 8;
-      if (!first.has(physical)) first.set(physical, this.view.getBigUint64(at + 8, true));
+    for (let at = mark; at < engine.logTop(); at += LOG_ENTRY) {
+      const word = view.getUint32(at, true);
+      if (!first.has(word)) first.set(word, view.getBigUint64(at + 8, true));
     }
     return [...first]
+      .filter(([word]) => view.getUint8(engine.undefinedBytes() + word) !== 0xff)
       .sort(([a], [b]) => a - b)
-      .map(([physical, before]) => ({ physical, before, after: this.view.getBigUint64(ram + physical, true) }));
+      .map(([word, before]) => ({
+        physical: word * 8,
+        before,
+        after: view.getBigUint64(engine.ram() + word * 8, true),
+      }));
   }
 
   // --- running ---------------------------------------------------------------------------------------------------

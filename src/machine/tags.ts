@@ -48,14 +48,28 @@ function inside(range: Range, address: bigint): boolean {
 }
 
 /** Operations after which execution does not go on at the next address. */
-const ENDS = new Set([Op.JMP, Op.JMPF, Op.RET, Op.RETF, Op.IRET, Op.SYSRET, Op.SYSEXIT, Op.UD, Op.HLT, Op.ERETS, Op.ERETU]);
+const ENDS = new Set([
+  Op.JMP,
+  Op.JMPF,
+  Op.RET,
+  Op.RETF,
+  Op.IRET,
+  Op.SYSRET,
+  Op.SYSEXIT,
+  Op.UD,
+  Op.HLT,
+  Op.ERETS,
+  Op.ERETU,
+]);
 
 /** Instruction starts of the ranges, by linear sweep from each symbol. Padding after the end of a path is left out. */
 export function instructionStarts(image: Image, ranges: readonly Range[], mode: 32 | 64): bigint[] {
   const symbols = [...new Set(image.symbols.values())].sort((a, b) => (a < b ? -1 : 1));
   const starts: bigint[] = [];
   for (const range of ranges) {
-    const section = image.sections.find((one) => one.address <= range.low && range.low < one.address + BigInt(one.bytes.length));
+    const section = image.sections.find(
+      (one) => one.address <= range.low && range.low < one.address + BigInt(one.bytes.length),
+    );
     if (section === undefined) continue;
     const known = new Set(symbols.filter((address) => inside(range, address)));
     let ended = false;

@@ -4,7 +4,7 @@ import { InputError } from "../diagnostic.js";
 import type { ObjectModule, ObjectSection, Relocation } from "../image/module.js";
 import type { Palette } from "./colour.js";
 import { hex } from "./format.js";
-import { firstAtOrAbove, labeller } from "./symbols.js";
+import { firstAtOrAbove, labeller } from "../image/labels.js";
 
 /** The bytes that one source line made, in one piece. */
 export interface AssembledLine {

@@ -2,7 +2,7 @@
 
 import type { Verdict, Violation } from "../check/types.js";
 import { propertyText } from "../scenario/properties.js";
-import type { Label } from "./symbols.js";
+import type { Label } from "../image/labels.js";
 
 export interface VerdictJsonOptions {
   /** as `formatSchedule` writes it; given when there is a violation */

@@ -4,7 +4,7 @@ import type { Verdict, Violation } from "../check/types.js";
 import { propertyText } from "../scenario/properties.js";
 import type { Palette } from "./colour.js";
 import { count, duration, plural, probability, rate, shellWord, size, wrap } from "./format.js";
-import type { Label } from "./symbols.js";
+import type { Label } from "../image/labels.js";
 
 /** What the user named on the command line: enough to repeat the run. */
 export interface Subject {

@@ -14,6 +14,8 @@ export enum Access {
   FETCH = 2,
   /** made by the CPU itself (descriptor tables, TSS, delivery's frame): supervisor whatever the CPL, SMAP whatever AC (4.13) */
   IMPLICIT = 4,
+  /** the host's own look: no permission is asked for, no bit is set */
+  HOST = 8,
 }
 
 const PTE_P: u64 = 1;
@@ -58,6 +60,7 @@ function pageFault(address: u64, access: i32, user: bool, present: u64): void {
 
 /** May this access use a page with these bits? (12.1, 12.5, 12.7) */
 function allowed(bits: u64, access: i32, user: bool): bool {
+  if (access & Access.HOST) return true;
   if (user) {
     if ((bits & PTE_U) == 0) return false;
     if (access & Access.WRITE && (bits & PTE_W) == 0) return false;
@@ -88,6 +91,13 @@ function entryAt(physical: u64, size: i32): u64 {
 /** Sets A on every entry that a successful translation used, D on the last one of a write (12.8). */
 function mark(physical: u64, size: i32, entry: u64, bits: u64): void {
   if ((entry & bits) != bits) writePhysical(physical, size, entry | bits);
+}
+
+function markAll(p0: u64, p1: u64, p2: u64, last: u64, entry: u64, access: i32): void {
+  if (p0 != 0) mark(p0, 8, entryAt(p0, 8), PTE_A);
+  if (p1 != 0) mark(p1, 8, entryAt(p1, 8), PTE_A);
+  if (p2 != 0) mark(p2, 8, entryAt(p2, 8), PTE_A);
+  mark(last, 8, entry, access & Access.WRITE ? PTE_A | PTE_D : PTE_A);
 }
 
 /** Walks the 4-level tables. True: walkPage and walkBits hold the result; false: a fault was raised. */
@@ -129,10 +139,7 @@ function walk4(address: u64, access: i32, user: bool): bool {
       pageFault(address, access, user, ERROR_P);
       return false;
     }
-    if (p0 != 0) mark(p0, 8, entryAt(p0, 8), PTE_A);
-    if (p1 != 0) mark(p1, 8, entryAt(p1, 8), PTE_A);
-    if (p2 != 0) mark(p2, 8, entryAt(p2, 8), PTE_A);
-    mark(at, 8, entry, access & Access.WRITE ? PTE_A | PTE_D : PTE_A);
+    if ((access & Access.HOST) == 0) markAll(p0, p1, p2, at, entry, access);
     const inside = ((<u64>1) << shift) - 1;
     walkPage = ((entry & PTE_FRAME & ~inside) | (address & inside)) >> 12;
     walkBits = bits | (access & Access.WRITE ? PTE_D : entry & PTE_D);
@@ -170,8 +177,10 @@ function walk2(address: u64, access: i32, user: bool): bool {
     pageFault(address, access, user, ERROR_P);
     return false;
   }
-  if (!large) mark(at1, 4, directory, PTE_A);
-  mark(at, 4, last, access & Access.WRITE ? PTE_A | PTE_D : PTE_A);
+  if ((access & Access.HOST) == 0) {
+    if (!large) mark(at1, 4, directory, PTE_A);
+    mark(at, 4, last, access & Access.WRITE ? PTE_A | PTE_D : PTE_A);
+  }
   walkPage = large ? ((last & 0xffc00000) >> 12) | ((address >> 12) & 1023) : last >> 12;
   walkBits = bits | (access & Access.WRITE ? PTE_D : last & PTE_D);
   return true;
@@ -191,6 +200,7 @@ export function translate(address: u64, access: i32): u64 {
   }
   const done = longMode() ? walk4(address, access, user) : walk2(address, access, user);
   if (!done) return 0;
+  if (access & Access.HOST) return (walkPage << 12) | (address & 0xfff);
   store<u64>(entry, page);
   store<u32>(entry, Translations.generation, 8);
   store<u32>(entry, <u32>walkPage, 12);
