@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { labeller } from "../image/labels.js";
 import { palette, wantsColour } from "./colour.js";
 import { count, duration, hex, json, plural, probability, shellWord, size, wrap } from "./format.js";
 import { progressLine, progressText } from "./progress.js";
-import { labeller } from "../image/labels.js";
 
 describe("numbers", () => {
   it.each([

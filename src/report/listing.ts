@@ -1,10 +1,10 @@
 // Listings of machine code: what the assembler made of each source line, and what bytes mean.
 
 import { InputError } from "../diagnostic.js";
+import { firstAtOrAbove, labeller } from "../image/labels.js";
 import type { ObjectModule, ObjectSection, Relocation } from "../image/module.js";
 import type { Palette } from "./colour.js";
 import { hex } from "./format.js";
-import { firstAtOrAbove, labeller } from "../image/labels.js";
 
 /** The bytes that one source line made, in one piece. */
 export interface AssembledLine {

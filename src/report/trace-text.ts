@@ -17,6 +17,10 @@ const NUMBER = 5;
 /** Where the lines below an instruction begin. */
 const BELOW = " ".repeat(NUMBER + 5);
 const LABEL = { least: 16, most: 30 };
+/** Registers whose changes are no news. */
+const EVERY_STEP: readonly string[] = ["rip", "eip", "rflags", "eflags"];
+/** Instructions of which everyone knows what they do to the stack pointer. */
+const STACK_INSTRUCTION = /^(push|pop|call|ret)/;
 const TEXT = { least: 24, most: 40 };
 
 /** The whole trace, ending with a newline. */
@@ -127,10 +131,11 @@ class TracePrinter {
     return `${left}${strong(event(`>>> ${what} at ${step.label}`))} ${effects}`.trimEnd();
   }
 
-  /** Registers that changed, without those that every line changes. */
+  /** Registers that changed, without those that every such instruction changes. */
   #registers(step: TraceStep): string[] {
     if (step.delivered || step.kind !== "instruction") return [];
-    const shown = step.registers.filter(({ name }) => !["rip", "eip", "rflags", "eflags"].includes(name.toLowerCase()));
+    const usual = STACK_INSTRUCTION.test(step.text) ? [...EVERY_STEP, "rsp", "esp"] : EVERY_STEP;
+    const shown = step.registers.filter(({ name }) => !usual.includes(name.toLowerCase()));
     return shown.map(({ name, after }) => this.#colours.quiet(`${name.toLowerCase()}=${hex(after)}`));
   }
 

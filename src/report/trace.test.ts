@@ -117,7 +117,7 @@ describe("the text of a trace", () => {
           nmi stack -0x10      0x0 -> 0x401000 RIP of context 1
           context 1 begins: user code, to resume at spin, rsp 0x7000, frame nmi stack -0x10, 16 bytes
           owed: 1 user code (NMI, nmi stack -0x10, 16 bytes)
-    2 kb  entry            push %rax                [nmi stack -0x18]=0x7 rsp=0x1fe8
+    2 kb  entry            push %rax                [nmi stack -0x18]=0x7
     3 kb  entry+0x1        movq $5,8(%rsp)
           OVERWRITTEN RIP of context 1 (user code), nmi stack -0x10: 0x401000 -> 0x5
     4 kbp entry+0x6        iretq

@@ -1,8 +1,8 @@
 // A verdict for programs. docs/cli.md describes the document field by field.
 
 import type { Verdict, Violation } from "../check/types.js";
-import { propertyText } from "../scenario/properties.js";
 import type { Label } from "../image/labels.js";
+import { propertyText } from "../scenario/properties.js";
 
 export interface VerdictJsonOptions {
   /** as `formatSchedule` writes it; given when there is a violation */

@@ -1,10 +1,10 @@
 // A verdict for people: the answer first, then why, then how to see it, then the figures.
 
 import type { Verdict, Violation } from "../check/types.js";
+import type { Label } from "../image/labels.js";
 import { propertyText } from "../scenario/properties.js";
 import type { Palette } from "./colour.js";
 import { count, duration, plural, probability, rate, shellWord, size, wrap } from "./format.js";
-import type { Label } from "../image/labels.js";
 
 /** What the user named on the command line: enough to repeat the run. */
 export interface Subject {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { json } from "../../report/format.js";
 import { labeller } from "../../image/labels.js";
+import { json } from "../../report/format.js";
 import { replayJson } from "../../report/trace-json.js";
 import { outcomeText } from "../../report/trace-text.js";
 import { verdictJson } from "../../report/verdict-json.js";
