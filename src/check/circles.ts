@@ -2,7 +2,7 @@
 // level form a graph with one way out each; a circle in it is a run that never ends. It is harmless when the machine is
 // quiescent somewhere on it (the interrupted program's own loop), else it violates `progress`.
 
-import { Ctl, Reg, Status } from "../engine/abi.js";
+import { Reg, Status } from "../engine/abi.js";
 import type { Machine } from "../machine/machine.js";
 import { replay } from "./replay.js";
 import type { Space } from "./space.js";
@@ -17,26 +17,7 @@ export interface Circle {
 
 /** Circles of the chains from `base` on that are never quiescent. Moves the machine. */
 export function endlessCircles(space: Space, machine: Machine, base: number): Circle[] {
-  return circleChains(space, base).flatMap((chain) => follow(space, machine, chain) ?? []);
-}
-
-/** One chain of each circle in the graph of chains. */
-export function circleChains(space: Space, base: number): number[] {
-  const end = space.get(Ctl.NEXT_CHAIN);
-  /** 0: not seen; n: seen on walk n */
-  const seen = new Int32Array(Math.max(0, end - base));
-  const found: number[] = [];
-  let walk = 0;
-  for (const start of space.chainsFrom(base)) {
-    walk++;
-    let at = start;
-    while (at >= base && seen[at - base] === 0) {
-      seen[at - base] = walk;
-      at = space.chain(at).next;
-    }
-    if (at >= base && seen[at - base] === walk) found.push(at);
-  }
-  return found;
+  return space.circlesFrom(machine, base).flatMap((chain) => follow(space, machine, chain) ?? []);
 }
 
 /** Runs once around the circle that a chain's end lies on. */

@@ -2,7 +2,7 @@
 // found, a property is violated, or a bound is hit.
 
 import { availableParallelism, totalmem } from "node:os";
-import { Ctl, Prop } from "../engine/abi.js";
+import { ChainFlag, Ctl, Prop } from "../engine/abi.js";
 import { Machine, OutOfMemory } from "../machine/machine.js";
 import { engineModule } from "../machine/wasm.js";
 import type { Scenario } from "../scenario/types.js";
@@ -108,7 +108,7 @@ class Search {
       if (findings.unsupported)
         return this.#end({ kind: "unsupported", schedule: this.#scheduleOf(findings.unsupported) });
       if (findings.states > 0) this.#levels = this.#level;
-      const parents = this.#space.chainsFrom(base);
+      const parents = this.#space.chainsFrom(machine, base);
       if (parents.length === 0) return this.#end({ kind: "complete" });
       if (this.#options.maxLevel === this.#level)
         return this.#end({ kind: "incomplete", reason: `level ${this.#level} was to be the last` });
@@ -127,7 +127,7 @@ class Search {
     let findings = first;
     let from = base;
     while (true) {
-      const open = this.#space.chainsFrom(from).filter((number) => this.#space.chain(number).choice);
+      const open = this.#space.chainsFrom(machine, from, ChainFlag.CHOICE);
       if (open.length === 0) return findings;
       from = this.#space.get(Ctl.NEXT_CHAIN);
       this.#space.setParents(machine, open);
@@ -146,7 +146,6 @@ class Search {
     if (!team) throw new Error("no team");
     const findings = await team.run(round, (states) => this.#supervise(states));
     this.#chains += findings.chains;
-    this.#states += findings.states;
     this.#instructions += findings.instructions;
     this.#used |= findings.used;
     this.#supervise(this.#space.get(Ctl.STATES));
@@ -156,7 +155,7 @@ class Search {
   /** Bounds and progress. */
   #supervise(states: number): void {
     const { maxStates, maxSeconds, signal, onProgress } = this.#options;
-    this.#states = Math.max(this.#states, states);
+    this.#states = states;
     const seconds = (performance.now() - this.#started) / 1000;
     onProgress?.({
       level: this.#level,

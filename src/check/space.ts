@@ -1,6 +1,6 @@
 // What all workers of a check share: linear memory with the table of visited states and the records of chains.
 
-import { Chain, ChainBlock, ChainFlag, Ctl } from "../engine/abi.js";
+import { Chain, ChainBlock, Ctl } from "../engine/abi.js";
 import { createMemory } from "../machine/engine.js";
 import { initialise, type Machine, OutOfMemory } from "../machine/machine.js";
 import type { Scenario } from "../scenario/types.js";
@@ -15,18 +15,21 @@ export interface ChainRecord {
   readonly distance: number;
   readonly length: number;
   readonly next: number;
-  readonly choice: boolean;
 }
 
 const TABLE_ENTRY = 16;
 /** Entries of the first table. */
 const FIRST_TABLE = 1 << 14;
+/** A full table is replaced by one so many times as large. */
+const GROWTH = 4;
 /** Number of the first chain: the first of the second grant, so that 0 can mean none. */
 export const FIRST_CHAIN = 64;
 
 export class Space {
   readonly memory: WebAssembly.Memory;
   #view: DataView;
+  #scratchAt = 0;
+  #scratchBytes = 0;
 
   /** `bytes`: limit for everything the engine allocates. */
   constructor(bytes?: number) {
@@ -50,9 +53,9 @@ export class Space {
     this.view.setUint32(field, value, true);
   }
 
-  /** Makes the first table, or one of twice the size. No worker may be running. */
+  /** Makes the first table, or a larger one. No worker may be running. */
   growTable(machine: Machine): void {
-    const mask = this.get(Ctl.TABLE) === 0 ? FIRST_TABLE - 1 : this.get(Ctl.TABLE_MASK) * 2 + 1;
+    const mask = this.get(Ctl.TABLE) === 0 ? FIRST_TABLE - 1 : (this.get(Ctl.TABLE_MASK) + 1) * GROWTH - 1;
     const table = machine.engine.allocate((mask + 1) * TABLE_ENTRY);
     if (table === 0) throw new OutOfMemory();
     machine.engine.moveTable(table, mask);
@@ -68,7 +71,6 @@ export class Space {
       distance: view.getUint32(at + Chain.DISTANCE, true),
       length: view.getUint32(at + Chain.LENGTH, true),
       next: view.getUint32(at + Chain.NEXT, true),
-      choice: (view.getUint32(at + Chain.FLAGS, true) & ChainFlag.CHOICE) !== 0,
     };
   }
 
@@ -77,19 +79,35 @@ export class Space {
     return block + (number & ((1 << ChainBlock.SHIFT) - 1)) * Chain.SIZEOF;
   }
 
-  /** Numbers of the chains in use from `first` on. */
-  chainsFrom(first: number): number[] {
-    const numbers: number[] = [];
-    const end = this.get(Ctl.NEXT_CHAIN);
-    for (let number = first; number < end; number++) {
-      if (this.view.getUint32(Ctl.CHAIN_BLOCKS + (number >>> ChainBlock.SHIFT) * 4, true) === 0) continue;
-      if (this.view.getUint32(this.#chainAt(number) + Chain.FLAGS, true) & ChainFlag.USED) numbers.push(number);
+  /** Numbers of the chains in use from `first` on that have all of `flags`. */
+  chainsFrom(machine: Machine, first: number, flags = 0): Uint32Array {
+    const out = this.#scratch(machine, first);
+    const count = machine.engine.listChains(first, flags, out);
+    return new Uint32Array(this.memory.buffer, out, count);
+  }
+
+  /** One chain of each circle among the chains from `first` on. */
+  circlesFrom(machine: Machine, first: number): number[] {
+    const numbers = this.get(Ctl.NEXT_CHAIN) - first;
+    const seen = this.#scratch(machine, first);
+    new Uint32Array(this.memory.buffer, seen, numbers).fill(0);
+    const out = seen + numbers * 4;
+    const count = machine.engine.listCircles(first, seen, out, numbers);
+    return [...new Uint32Array(this.memory.buffer, out, count)];
+  }
+
+  /** Memory for two u32 for each chain number from `first` on; the same again while it is large enough. */
+  #scratch(machine: Machine, first: number): number {
+    const bytes = (this.get(Ctl.NEXT_CHAIN) - first + 1) * 8;
+    if (bytes > this.#scratchBytes) {
+      this.#scratchBytes = bytes * 2;
+      this.#scratchAt = machine.allocate(this.#scratchBytes);
     }
-    return numbers;
+    return this.#scratchAt;
   }
 
   /** Writes the list of parents whose chains the workers are to branch. */
-  setParents(machine: Machine, parents: readonly number[]): void {
+  setParents(machine: Machine, parents: Uint32Array): void {
     const at = machine.allocate(parents.length * 4 + 4);
     new Uint32Array(this.memory.buffer, at, parents.length).set(parents);
     this.set(Ctl.PARENTS, at);

@@ -182,6 +182,8 @@ export enum RecFlag {
   O16 = 8,
   /** the instruction crosses a 4 KiB page, or could not be fetched whole */
   CROSSES = 16,
+  /** the instruction goes on into a page that could not be read when it was decoded */
+  TRUNCATED = 32,
 }
 
 /** Segment registers in encoding order. */
@@ -434,6 +436,8 @@ export enum ChainFlag {
   USED = 1,
   /** somewhere on it the manual leaves the CPU a choice */
   CHOICE = 2,
+  /** another chain came to one of its states on a shorter way and owns it now */
+  ROBBED = 4,
 }
 /** Chains in a block of records. */
 export enum ChainBlock { SHIFT = 16 }

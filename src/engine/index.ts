@@ -14,6 +14,7 @@ import { forgetDead } from "./owed/dead";
 
 export { allocate } from "./explore/memory";
 export { fingerprint } from "./explore/marks";
+export { listChains, listCircles } from "./explore/chains";
 export { lookup, moveTable } from "./explore/table";
 export { beginFirst, beginLevel, results, work } from "./explore/search";
 

@@ -49,6 +49,8 @@ export interface EngineExports {
   fingerprint(): bigint;
   lookup(fingerprint: bigint): bigint;
   moveTable(table: number, mask: number): void;
+  listChains(first: number, flags: number, out: number): number;
+  listCircles(first: number, seen: number, out: number, most: number): number;
   beginFirst(): void;
   beginLevel(choices: boolean): void;
   results(): number;

@@ -45,6 +45,7 @@ export function writeRecord(view: DataView, insn: Insn, place: Place): void {
 /** Writes the record of bytes that are no instruction of the table: `op` is Op.UD (defined to raise #UD) or Op.UNSUPPORTED. */
 export function writeOpaque(view: DataView, op: Op.UD | Op.UNSUPPORTED, bytes: Uint8Array, place: Place): void {
   clear(view);
+  if (Number(place.address & 0xfffn) + bytes.length > 4096) view.setUint8(Rec.FLAGS, RecFlag.CROSSES);
   view.setUint16(Rec.OP, op, true);
   view.setUint8(Rec.LENGTH, Math.max(1, bytes.length));
   view.setUint8(Rec.OPSIZE, 4);
@@ -60,7 +61,7 @@ export function writeOpaque(view: DataView, op: Op.UD | Op.UNSUPPORTED, bytes: U
 export function writeTruncated(view: DataView, bytes: Uint8Array, place: Place): void {
   writeOpaque(view, Op.UNSUPPORTED, bytes, place);
   view.setUint8(Rec.LENGTH, 15);
-  view.setUint8(Rec.FLAGS, RecFlag.CROSSES);
+  view.setUint8(Rec.FLAGS, RecFlag.CROSSES | RecFlag.TRUNCATED);
 }
 
 function clear(view: DataView): void {

@@ -12,7 +12,7 @@ import {
 import { Access } from "./paging";
 import { loadSegment, openStackShadow } from "./segments";
 import {
-  FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VIF, FLAG_VIP, FLAG_VM, GP, M, canonical, clearState,
+  FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, M, canonical, clearState,
   cpl, flags, long64, raise, reg, segReg, setFlags, setReg, setState, sizeMask,
 } from "./state";
 import { isUserRsp } from "../owed/contexts";
@@ -151,7 +151,7 @@ export function popFlags(): void {
   const image = pop(size);
   if (M.fault >= 0) return;
   const mask = writableFlags(size, cpl());
-  setFlags(((flags() & ~mask & ~FLAG_RF) | (image & mask) | 2) & ~(cpl() == 0 && size >= 4 ? FLAG_VIF | FLAG_VIP : 0));
+  setFlags((flags() & ~mask & ~FLAG_RF) | (image & mask) | 2);
 }
 
 /** ENTER with nesting levels. */

@@ -132,10 +132,10 @@ function once(vector: i32, source: Source, code: u64, rip: u64, faulted: bool, s
   else deliver32(vector, source, code, rip, low, selector, type, ext, faulted, stateBefore);
 }
 
-/** RFLAGS as pushed: faults set RF, except #DB for an instruction breakpoint (4.16). */
+/** RFLAGS as pushed: faults set RF, general detect too, but not #DB for an instruction breakpoint (4.16). */
 function savedFlags(vector: i32, source: Source): u64 {
   if (source == Source.SOFTWARE) return flags() & ~FLAG_RF;
-  return source == Source.FAULT && vector != DB ? flags() | FLAG_RF : flags();
+  return source == Source.FAULT && (vector != DB || M.generalDetect) ? flags() | FLAG_RF : flags();
 }
 
 /** TF, VM, RF, NT go at every gate, IF at an interrupt gate (4.15). */
@@ -329,10 +329,12 @@ function deliver32(
   );
 }
 
-/** #DB: DR6 gets its bits, GD goes (8.6, 8.8). B0..B3 are replaced, BS, BT and BD stay until software clears them. */
+/**
+ * #DB: DR6 gets its bits, GD goes (8.6, 8.8). B0..B3 are replaced, BS, BT and BD stay until software clears them. Without
+ * any bit (INT1) DR6 stays as it is (8.11).
+ */
 export function debugException(bits: u64, source: Source, rip: u64): void {
-  const dr6 = (reg(Reg.DR6) & ~(<u64>0xf)) | (bits & 0xf) | (bits & 0xe000);
-  setCold(Reg.DR6, dr6);
+  if (bits != 0) setCold(Reg.DR6, (reg(Reg.DR6) & ~(<u64>0xf)) | (bits & 0xf) | (bits & 0xe000));
   setCold(Reg.DR7, reg(Reg.DR7) & ~(<u64>0x2000));
   deliver(DB, source, 0, rip);
 }

@@ -8,7 +8,7 @@ import { linear, peek, push, readMemory, setStackPointer, stackPointer } from ".
 import { stackReplaced, writableFlags } from "./control";
 import { effective, immediate, kindOf, opSize, segment } from "./operands";
 import { Access } from "./paging";
-import { Descriptor, dropInaccessible, markAccessed, readDescriptor, setSegment, setSegmentFromDescriptor } from "./segments";
+import { Descriptor, dropInaccessible, markAccessed, readDescriptor, setSegment } from "./segments";
 import {
   EFER_SCE, FLAG_IF, FLAG_NT, FLAG_RF, FLAG_VIF, FLAG_VIP, FLAG_VM, GP, M, NP, SS, UD, canonical, clearState, cpl, flags, long64,
   longMode, raise, reg, segReg, setCpl, setFlags, setReg, setState, state, unsupported,
@@ -32,12 +32,18 @@ class Code {
     Code.raw = Descriptor.raw;
   }
 
-  static commit(level: i32): void {
+  /** Sets the accessed bit; that write may fault, so it comes before anything is committed. */
+  static mark(): bool {
     Descriptor.at = Code.at;
     Descriptor.raw = Code.raw;
     Descriptor.attr = Code.attr;
     markAccessed();
-    setSegment(Seg.CS, (Code.selector & 0xfffc) | <u64>level, Code.base, Code.limit, Descriptor.attr);
+    Code.attr = Descriptor.attr;
+    return M.fault < 0;
+  }
+
+  static commit(level: i32): void {
+    setSegment(Seg.CS, (Code.selector & 0xfffc) | <u64>level, Code.base, Code.limit, Code.attr);
   }
 
   static is64(): bool {
@@ -79,6 +85,21 @@ function targetInCode(rip: u64): bool {
   return false;
 }
 
+/** The stack segment of a return to another level; held while the code segment is marked. */
+class Stack {
+  static base: u64 = 0;
+  static limit: u64 = 0;
+  static attr: u64 = 0;
+
+  static hold(): bool {
+    if ((Descriptor.attr & Attr.NULL) == 0) markAccessed();
+    Stack.base = Descriptor.base;
+    Stack.limit = Descriptor.limit;
+    Stack.attr = Descriptor.attr;
+    return M.fault < 0;
+  }
+}
+
 /** Checks the stack segment of a return (6.5); with a null selector Descriptor.attr is set to Attr.NULL. */
 function returnStack(selector: u64, level: i32): bool {
   const error = selector & 0xfffc;
@@ -106,11 +127,8 @@ function returnStack(selector: u64, level: i32): bool {
 }
 
 function loadReturnStack(selector: u64, level: i32): void {
-  if (Descriptor.attr & Attr.NULL) setSegment(Seg.SS, selector, 0, 0, Attr.NULL | (<u64>level << Attr.DPL_SHIFT));
-  else {
-    markAccessed();
-    setSegmentFromDescriptor(Seg.SS, selector);
-  }
+  if (Stack.attr & Attr.NULL) setSegment(Seg.SS, selector, 0, 0, Attr.NULL | (<u64>level << Attr.DPL_SHIFT));
+  else setSegment(Seg.SS, selector, Stack.base, Stack.limit, Stack.attr);
 }
 
 /** RSP of the new stack: SP alone when its segment is a 16-bit one (6.13). */
@@ -156,15 +174,15 @@ export function iret(): void {
     if (M.fault >= 0) return;
     if (!returnStack(newSs, level)) return;
   }
-  if (!targetInCode(rip)) return;
+  if (!targetInCode(rip) || (popsStack && !Stack.hold()) || !Code.mark()) return;
   // nothing can fault any more: commit
   if (M.amd) clearState(State.NMI_BLOCKED);
   const before = stackPointer();
   setCpl(level);
   if (popsStack) loadReturnStack(newSs, level);
+  else setStackPointer(before + 3 * s);
   Code.commit(level);
   if (popsStack) loadReturnPointer(newRsp);
-  else setStackPointer(before + 3 * s);
   M.next = Code.is64() ? rip : rip & 0xffffffff;
   loadIretFlags(image, size, oldCpl);
   if (level != oldCpl) dropInaccessible(level);
@@ -206,16 +224,16 @@ export function retFar(): void {
     if (M.fault >= 0) return;
     if (!returnStack(newSs, level)) return;
   }
-  if (!targetInCode(rip)) return;
+  const outward = level != oldCpl;
+  if (!targetInCode(rip) || (outward && !Stack.hold()) || !Code.mark()) return;
   setCpl(level);
-  if (level != oldCpl) loadReturnStack(newSs, level);
+  if (outward) loadReturnStack(newSs, level);
+  else setStackPointer(before + 2 * s + extra); // by the stack's width before CS changes (7.15)
   Code.commit(level);
-  if (level != oldCpl) {
+  if (outward) {
     loadReturnPointer(newRsp + extra);
     dropInaccessible(level);
     stackReplaced();
-  } else {
-    setStackPointer(before + 2 * s + extra);
   }
   M.next = Code.is64() ? rip : rip & 0xffffffff;
   setReg(Reg.RIP, M.next);
@@ -261,7 +279,7 @@ export function farTransfer(op: i32): void {
     return;
   }
   Code.hold(selector);
-  if (!targetInCode(rip)) return;
+  if (!targetInCode(rip) || !Code.mark()) return;
   if (op == Op.CALLF) {
     const before = reg(Reg.RSP);
     push(size, reg(segReg(Seg.CS)));
@@ -339,8 +357,12 @@ export function sysret(): void {
 /** SYSENTER (11.8): saves nothing; clears IF, VM and RF, TF survives (8.15). */
 export function sysenter(): void {
   const selector = reg(Reg.SYSENTER_CS) & 0xfffc;
-  if (selector == 0 || (M.amd && longMode())) {
-    raise(selector == 0 ? GP : UD, 0);
+  if (M.amd && longMode()) {
+    raise(UD, 0); // AMD has them in legacy mode only
+    return;
+  }
+  if (selector == 0) {
+    raise(GP, 0);
     return;
   }
   const oldCpl = cpl();
@@ -362,6 +384,10 @@ export function sysenter(): void {
 
 /** SYSEXIT (11.9): RIP from RDX, RSP from RCX; RFLAGS untouched. */
 export function sysexit(): void {
+  if (M.amd && longMode()) {
+    raise(UD, 0);
+    return;
+  }
   const base = reg(Reg.SYSENTER_CS) & 0xfffc;
   const wide = opSize() == 8;
   if (base == 0 || cpl() != 0 || (wide && (!canonical(reg(Reg.RDX)) || !canonical(reg(Reg.RCX))))) {

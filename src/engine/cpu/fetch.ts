@@ -64,9 +64,13 @@ function valid(record: usize, address: u64, physical: u64): bool {
       at = translate(address + <u64>i, Access.FETCH);
       if (M.fault >= 0) return false;
     }
-    if (at >= M.ramSize || load<u8>(M.ram + <usize>at) != load<u8>(record + i, Rec.BYTES)) return false;
+    if (at >= M.ramSize) {
+      unsupported(Lack.PHYSICAL, at);
+      return false;
+    }
+    if (load<u8>(M.ram + <usize>at) != load<u8>(record + i, Rec.BYTES)) return false;
   }
-  return true;
+  return (load<u8>(record, Rec.FLAGS) & RecFlag.TRUNCATED) == 0; // all bytes can be read now: decode again
 }
 
 /** Collects the bytes for the host. Bytes beyond an unmapped page are left out; if they are needed, the fetch faults there. */

@@ -199,6 +199,10 @@ export function loadSystemSegment(op: i32): void {
   const at = Descriptor.at;
   const raw = Descriptor.raw;
   if (longMode()) {
+    if ((selector & 0xfff8) + 15 > reg(Reg.GDTR_LIMIT)) {
+      raise(GP, code);
+      return;
+    }
     base |= readSystem(at + 8, 4) << 32;
     if (M.fault >= 0) return;
     if (!canonical(base)) {

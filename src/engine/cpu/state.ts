@@ -100,6 +100,7 @@ export const CR4_PSE: u64 = 0x10;
 export const CR4_PAE: u64 = 0x20;
 export const CR4_MCE: u64 = 0x40;
 export const CR4_PGE: u64 = 0x80;
+export const CR4_UMIP: u64 = 0x800;
 export const CR4_FSGSBASE: u64 = 0x10000;
 export const CR4_PCIDE: u64 = 0x20000;
 export const CR4_SMEP: u64 = 0x100000;

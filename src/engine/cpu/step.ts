@@ -70,7 +70,6 @@ function run(record: usize, rip: u64): Status {
   if (M.fault >= 0) {
     setReg(Reg.RSP, M.rspBefore);
     setFlags(before & ~FLAG_RF);
-    setCold(Reg.PENDING_DB, 0); // a pending trap goes when the instruction faults (3.13, 8.3)
     return fault(rip);
   }
   if (M.generalDetect) {
@@ -93,6 +92,7 @@ function run(record: usize, rip: u64): Status {
 
 /** Delivers the fault of the instruction at `rip`. */
 function fault(rip: u64): Status {
+  setCold(Reg.PENDING_DB, 0); // a pending trap goes when the instruction faults, also in its fetch (3.13, 8.3)
   deliver(M.fault, Source.FAULT, M.faultCode, rip);
   return outcome();
 }

@@ -8,7 +8,7 @@ import { innermost, owed } from "../owed/contexts";
 import { Translations } from "./memory";
 import { effective, kindOf, numberOf, opSize, readOperand, segment, writeGpr, writeOperand } from "./operands";
 import {
-  CR0_CD, CR0_ET, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR4_FSGSBASE, CR4_KNOWN, CR4_PAE, CR4_PCIDE, CR4_TSD, EFER_LMA, EFER_LME, EFER_NXE,
+  CR0_CD, CR0_ET, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR4_FSGSBASE, CR4_KNOWN, CR4_PAE, CR4_PCIDE, CR4_TSD, CR4_UMIP, EFER_LMA, EFER_LME, EFER_NXE,
   EFER_SCE, FLAG_AC, FLAG_IF, FLAG_IOPL, GP, M, UD, canonical, cpl, flags, long64, longMode, raise, reg, segReg, setCold, setFlags, setReg,
   setState, unsupported, violate,
 } from "./state";
@@ -148,6 +148,7 @@ export function lmsw(): void {
 }
 
 export function smsw(): void {
+  if (!mayShow()) return;
   const value = reg(Reg.CR0);
   writeOperand(0, kindOf(0) == Kind.MEM ? value & 0xffff : value);
 }
@@ -188,7 +189,7 @@ export function moveDebug(): void {
     raise(GP, 0);
     return;
   }
-  if (number == 6) setCold(word, (value & 0x1e00f) | 0xfffe0ff0);
+  if (number == 6) setCold(word, (value & 0xe00f) | 0xffff0ff0); // no RTM, no bus-lock traps: bits 16 and 11 read as 1
   else if (number == 7) setCold(word, (value & 0xffff2bff) | 0x400);
   else setCold(word, value);
 }
@@ -196,6 +197,7 @@ export function moveDebug(): void {
 /** The fault that `moveDebug` asked for. */
 export function generalDetect(rip: u64): void {
   debugException(0x2000, Source.FAULT, rip);
+  M.generalDetect = false;
 }
 
 // --- MSRs --------------------------------------------------------------------------------------------------------
@@ -305,7 +307,13 @@ export function loadTable(op: i32): void {
   setCold(word + 1, limit);
 }
 
+/** With CR4.UMIP the system registers are shown to CPL 0 only. */
+function mayShow(): bool {
+  return (reg(Reg.CR4) & CR4_UMIP) == 0 || privileged();
+}
+
 export function storeTable(op: i32): void {
+  if (!mayShow()) return;
   const word: i32 = op == Op.SGDT ? Reg.GDTR_BASE : Reg.IDTR_BASE;
   const at = effective();
   writeMemory(segment(), at, 2, reg(word + 1));
@@ -313,6 +321,7 @@ export function storeTable(op: i32): void {
 }
 
 export function storeSelector(op: i32): void {
+  if (!mayShow()) return;
   writeOperand(0, reg(segReg(op == Op.STR ? Seg.TR : Seg.LDTR)));
 }
 
@@ -324,7 +333,8 @@ export function invpcid(): void {
   if (M.fault >= 0) return;
   const address = readMemory(segment(), effective() + 8, 8);
   if (M.fault >= 0) return;
-  if (kind > 3 || (descriptor >> 12 != 0 && kind < 2) || (kind == 0 && !canonical(address))) raise(GP, 0);
+  const foreign = kind < 2 && (reg(Reg.CR4) & CR4_PCIDE) == 0 && (descriptor & 0xfff) != 0;
+  if (kind > 3 || descriptor >> 12 != 0 || foreign || (kind == 0 && !canonical(address))) raise(GP, 0);
 }
 
 // --- what a program may ask of the processor ---------------------------------------------------------------------
@@ -336,10 +346,13 @@ export function cpuid(): void {
   let a: u64 = 0, b: u64 = 0, c: u64 = 0, d: u64 = 0;
   switch (leaf) {
     case 0: a = 7; b = 0x70617274; d = 0x63656863; c = 0x6b; break;
-    case 1: a = 0x600; c = 0x00822001; d = 0x0002afff & ~(<u64>1); break;
-    case 7: b = 0x00180101; break;
+    // CX16, PCID, POPCNT; DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, PGE, CMOV, PAT
+    case 1: a = 0x600; c = 0x00822000; d = 0x0001abfc; break;
+    // FSGSBASE, BMI1 (for TZCNT), SMEP, INVPCID, SMAP; UMIP
+    case 7: if ((reg(Reg.RCX) & 0xffffffff) == 0) { b = 0x00100489; c = 4; } break;
     case 0x80000000: a = 0x80000001; break;
-    case 0x80000001: c = 0x21; d = 0x28100800; break;
+    // LAHF in 64-bit mode, LZCNT; SYSCALL, NX, 1 GiB pages, RDTSCP, 64-bit mode
+    case 0x80000001: c = 0x21; d = 0x2c100800; break;
     default: break;
   }
   setReg(Reg.RAX, a);

@@ -1,6 +1,6 @@
 // Records of chains: where each one branches off, so that its start is a schedule.
 
-import { Chain, ChainBlock, Ctl } from "../abi";
+import { Chain, ChainBlock, ChainFlag, Ctl } from "../abi";
 import { allocate } from "./memory";
 
 /** Chain numbers go to workers in blocks of this many, so that neighbours stay together. */
@@ -43,4 +43,44 @@ export function takeNumber(): void {
 export function dropGrant(): void {
   Grant.next = 0;
   Grant.end = 0;
+}
+
+/** Is a number that was handed out in use? */
+function inUse(number: u32): bool {
+  if (load<u32>(Ctl.CHAIN_BLOCKS + ((number >> ChainBlock.SHIFT) << 2)) == 0) return false;
+  return (load<u32>(chain(number), Chain.FLAGS) & ChainFlag.USED) != 0;
+}
+
+/** Writes the numbers of the chains from `first` on that have all of `flags` to `out` (u32 each); returns how many. */
+export function listChains(first: u32, flags: u32, out: usize): u32 {
+  const end = load<u32>(Ctl.NEXT_CHAIN);
+  let count: u32 = 0;
+  for (let number = first; number < end; number++) {
+    if (!inUse(number) || (load<u32>(chain(number), Chain.FLAGS) & flags) != flags) continue;
+    store<u32>(out + (<usize>count << 2), number);
+    count++;
+  }
+  return count;
+}
+
+/**
+ * One chain of each circle in the graph of chains from `first` on, to `out` (at most `most`); returns how many. `seen` is
+ * zeroed memory for one u32 a number.
+ */
+export function listCircles(first: u32, seen: usize, out: usize, most: u32): u32 {
+  const end = load<u32>(Ctl.NEXT_CHAIN);
+  let count: u32 = 0;
+  for (let start = first; start < end && count < most; start++) {
+    if (!inUse(start)) continue;
+    let at = start;
+    while (at >= first && load<u32>(seen + (<usize>(at - first) << 2)) == 0) {
+      store<u32>(seen + (<usize>(at - first) << 2), start);
+      at = load<u32>(chain(at), Chain.NEXT);
+    }
+    if (at >= first && load<u32>(seen + (<usize>(at - first) << 2)) == start) {
+      store<u32>(out + (<usize>count << 2), at);
+      count++;
+    }
+  }
+  return count;
 }

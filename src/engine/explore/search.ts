@@ -242,10 +242,15 @@ function strike(event: u32): Status {
   return Status.OK;
 }
 
+/** Is the state at this boundary of the parent still its own? All are, unless another chain took some over. */
+function ownsState(): bool {
+  if ((load<u32>(chain(W.parent), Chain.FLAGS) & ChainFlag.ROBBED) == 0) return true;
+  return <u32>lookup(fingerprint()) == W.parent;
+}
+
 /** At a boundary of the parent: branch off if it is the parent's own, else go on. */
 function walk(): Status {
-  const owner = <u32>lookup(fingerprint());
-  if (owner == W.parent) {
+  if (ownsState()) {
     const tags = aheadTags();
     if (M.request != 0) return Status.DECODE;
     W.tags = tags;
@@ -344,12 +349,12 @@ function enter(): Visit {
     store<u32>(record, W.event, Chain.EVENT);
     store<u32>(record, W.distance, Chain.DISTANCE);
     store<u32>(record, 0, Chain.NEXT);
-    store<u32>(record, ChainFlag.USED, Chain.FLAGS);
+    atomic.or<u32>(record + Chain.FLAGS, ChainFlag.USED);
   }
   store<u32>(chain(W.number), W.length, Chain.LENGTH);
   W.fresh = found == Visit.NEW;
   if (W.fresh) add(Result.STATES, 1);
-  if (mayHold()) store<u32>(chain(W.number), ChainFlag.USED | ChainFlag.CHOICE, Chain.FLAGS);
+  if (mayHold()) atomic.or<u32>(chain(W.number) + Chain.FLAGS, ChainFlag.CHOICE);
   W.phase = Phase.STEP;
   return found;
 }

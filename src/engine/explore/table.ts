@@ -3,7 +3,8 @@
 // chain that reaches a state of its own level on a shorter way takes it over and goes on, so that distances are exact
 // when the level ends, whatever the order in which chains were run.
 
-import { Ctl } from "../abi";
+import { Chain, ChainFlag, Ctl } from "../abi";
+import { chain } from "./chains";
 
 /** What `visit` found. */
 export enum Visit { KNOWN = 0, NEW, SHORTER, FULL }
@@ -47,7 +48,10 @@ function claim(at: usize, mine: u64): Visit {
     }
     const seen = atomic.cmpxchg<u64>(at, old, mine);
     if (seen == old) {
-      if (old != 0) return Visit.SHORTER;
+      if (old != 0) {
+        atomic.or<u32>(chain(<u32>old) + Chain.FLAGS, ChainFlag.ROBBED);
+        return Visit.SHORTER;
+      }
       atomic.add<u32>(Ctl.STATES, 1);
       return Visit.NEW;
     }

@@ -2,7 +2,7 @@
 // out, so that rolling back is moving two pointers; the list's fingerprint is part of the state.
 
 import { Ctx, CtxBy, Lack, Reg, Seg, State } from "../abi";
-import { M, cpl, mix, reg, segReg, setReg, unsupported } from "../cpu/state";
+import { M, cpl, reg, segReg, setReg, unsupported } from "../cpu/state";
 
 /** At most this many contexts may be owed at once. */
 const MAX_DEPTH: u64 = 64;
@@ -61,13 +61,21 @@ export function interrupted(
   put(at, Ctx.FRAME_HIGH, frameHigh);
   put(at, Ctx.CR2, (by & CtxBy.VECTOR_MASK) == 14 ? reg(Reg.CR2) : 0);
   put(at, Ctx.STATE, stateBefore & (State.USER_RSP | State.BODY));
-  let hash = reg(Reg.CTXHASH);
-  for (let word: i32 = Ctx.BY; word < Ctx.COUNT; word++) hash = mix(hash + <u64>word, owed(at, word));
+  let hash = reg(Reg.CTXHASH) + 0x9e3779b97f4a7c15;
+  for (let word: i32 = Ctx.BY; word < Ctx.COUNT; word++) hash = chainHash(hash, owed(at, word));
   put(at, Ctx.HASH, hash);
   setReg(Reg.CTX_TOP, <u64>at);
   setReg(Reg.CTX_NEXT, <u64>(at + (<usize>Ctx.COUNT << 3)));
   setReg(Reg.CTXHASH, hash);
   setReg(Reg.DEPTH, depth + 1);
+}
+
+/** One word more of a fingerprint in which the order counts. */
+// @ts-ignore: decorator
+@inline
+function chainHash(hash: u64, word: u64): u64 {
+  const x = (hash ^ word) * 0x9fb21c651e98df25;
+  return x ^ (x >> 29);
 }
 
 /** Takes the innermost context off the list. */
