@@ -128,6 +128,8 @@ function once(vector: i32, source: Source, code: u64, rip: u64, faulted: bool, s
     raise(NP, (selector & 0xfffc) | ext);
     return;
   }
+  markAccessed(); // may fault, so before anything is committed
+  if (M.fault >= 0) return;
   if (wide) deliver64(vector, source, code, rip, low, selector, type, ext, faulted, stateBefore);
   else deliver32(vector, source, code, rip, low, selector, type, ext, faulted, stateBefore);
 }
@@ -159,9 +161,7 @@ function checkFrameBounds(low: u64, high: u64, switched: bool, newCpl: i32, stat
 function deliver64(
   vector: i32, source: Source, code: u64, rip: u64, low: u64, selector: u64, type: i32, ext: u64, faulted: bool, stateBefore: u64,
 ): void {
-  const csBase = Descriptor.base, csLimit = Descriptor.limit;
-  const csAt = Descriptor.at, csRaw = Descriptor.raw;
-  let csAttr = Descriptor.attr;
+  const csBase = Descriptor.base, csLimit = Descriptor.limit, csAttr = Descriptor.attr;
   const oldCpl = cpl();
   const newCpl = Descriptor.conforming() ? oldCpl : Descriptor.dpl();
   const high = readSystem(reg(Reg.IDTR_BASE) + <u64>vector * 16 + 8, 4);
@@ -211,11 +211,6 @@ function deliver64(
   // from here on nothing can fail
   setCpl(newCpl);
   if (newCpl != oldCpl) setSegment(Seg.SS, <u64>newCpl, 0, 0, Attr.NULL | (<u64>newCpl << Attr.DPL_SHIFT));
-  Descriptor.at = csAt;
-  Descriptor.raw = csRaw;
-  Descriptor.attr = csAttr;
-  markAccessed();
-  csAttr = Descriptor.attr;
   setSegment(Seg.CS, (selector & ~(<u64>3)) | <u64>newCpl, csBase, csLimit, csAttr);
   setReg(Reg.RSP, bottom);
   setReg(Reg.RIP, target);
@@ -237,7 +232,7 @@ function put(address: u64, size: i32, value: u64): void {
 function deliver32(
   vector: i32, source: Source, code: u64, rip: u64, low: u64, selector: u64, type: i32, ext: u64, faulted: bool, stateBefore: u64,
 ): void {
-  const csBase = Descriptor.base, csLimit = Descriptor.limit, csAt = Descriptor.at, csRaw = Descriptor.raw, csAttr = Descriptor.attr;
+  const csBase = Descriptor.base, csLimit = Descriptor.limit, csAttr = Descriptor.attr;
   const oldCpl = cpl();
   const newCpl = Descriptor.conforming() ? oldCpl : Descriptor.dpl();
   const size: i32 = type >= 0xe ? 4 : 2;
@@ -313,11 +308,7 @@ function deliver32(
   if (M.fault >= 0) return;
   setCpl(newCpl);
   if (inner) setSegment(Seg.SS, ssSelector, ssBase, ssLimit, ssAttr);
-  Descriptor.at = csAt;
-  Descriptor.raw = csRaw;
-  Descriptor.attr = csAttr;
-  markAccessed();
-  setSegment(Seg.CS, (selector & ~(<u64>3)) | <u64>newCpl, csBase, csLimit, Descriptor.attr);
+  setSegment(Seg.CS, (selector & ~(<u64>3)) | <u64>newCpl, csBase, csLimit, csAttr);
   setReg(Reg.RSP, mask == 0xffffffff ? bottom : (reg(Reg.RSP) & ~mask) | bottom);
   setReg(Reg.RIP, target);
   gateFlags(type);
