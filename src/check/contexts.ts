@@ -34,6 +34,9 @@ interface Followed {
   overwritten: Overwriting[];
 }
 
+/** The frame word at an aligned address, of the innermost context that has one there. */
+export type Owners = (address: bigint) => { readonly context: number; readonly slot: string } | undefined;
+
 export class ContextList {
   readonly #machine: Machine;
   readonly #label: (address: bigint) => string;
@@ -62,13 +65,16 @@ export class ContextList {
     return this.#list.at(-1);
   }
 
-  /** The frame word at an address, of the innermost context that has one there. */
-  owner(address: bigint): { readonly context: number; readonly slot: string } | undefined {
-    for (const context of [...this.#list].reverse()) {
-      const slot = context.slots.find((one) => (one.address & ~7n) === address);
-      if (slot) return { context: context.number, slot: slot.name };
-    }
-    return undefined;
+  /** Who owns frame words now; the answer stays as it is when the list changes. */
+  owners(): Owners {
+    const innermostFirst = [...this.#list].reverse();
+    return (address) => {
+      for (const { number, slots } of innermostFirst) {
+        const slot = slots.find((one) => (one.address & ~7n) === address);
+        if (slot) return { context: number, slot: slot.name };
+      }
+      return undefined;
+    };
   }
 
   /** Overwritten bytes of live frames, innermost context first. */

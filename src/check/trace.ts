@@ -9,7 +9,7 @@ import { Machine } from "../machine/machine.js";
 import { linearOf, type ReverseMap, reverseMap } from "../machine/mappings.js";
 import { engineModule } from "../machine/wasm.js";
 import type { Scenario } from "../scenario/types.js";
-import { ContextList } from "./contexts.js";
+import { ContextList, type Owners } from "./contexts.js";
 import { diagnosis, violationMessage } from "./message.js";
 import { strike } from "./replay.js";
 import type { MemoryWrite, Schedule, Trace, TraceStep, Violation } from "./types.js";
@@ -108,8 +108,13 @@ class Tracer {
     const blame = delivery ? `the delivery of ${delivery.name}` : `\`${shown}\` at ${this.#label(rip)}`;
     this.#instructionsAt.push(this.#instructions);
     if (executed) this.#instructions++;
-    const writes = this.#writes(mark);
+    const ownersBefore = this.#contexts.owners();
     this.#contexts.update(index, blame);
+    const ownersAfter = this.#contexts.owners();
+    const writes = this.#writes(
+      mark,
+      (address) => (delivery ? ownersAfter(address) : undefined) ?? ownersBefore(address),
+    );
     const after = machine.registers();
     const state = Number(before[Reg.STATE] ?? 0n);
     const resumed = engine.resumed() !== 0 ? innermost : undefined;
@@ -137,11 +142,11 @@ class Tracer {
     return status;
   }
 
-  #writes(mark: number): MemoryWrite[] {
+  #writes(mark: number, ownerOf: Owners): MemoryWrite[] {
     return this.#machine.writesSince(mark).flatMap(({ physical, before, after }) => {
       if (before === after) return [];
       const address = linearOf(this.#map, physical);
-      const owner = this.#contexts.owner(address);
+      const owner = ownerOf(address);
       return [{ address, before, after, place: this.#place(address), ...(owner && { owner }) }];
     });
   }
