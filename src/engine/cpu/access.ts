@@ -5,7 +5,7 @@ import { Config } from "./config";
 import { readPhysical, writePhysical } from "./memory";
 import { Access, translate } from "./paging";
 import {
-  AC, CR0_AM, FLAG_AC, GP, M, SS, canonical, clearState, cpl, flags, long64, raise, reg, segReg, setCold, setReg, setState, state,
+  AC, CR0_AM, CR4_DE, FLAG_AC, GP, M, SS, canonical, clearState, cpl, flags, long64, raise, reg, segReg, setCold, setReg, setState, state,
   violate,
 } from "./state";
 import { State } from "../abi";
@@ -76,15 +76,28 @@ function writePlace(size: i32, value: u64): void {
   if (Place.bytes != size) writePhysical(Place.second, size - Place.bytes, value >> (<u64>Place.bytes << 3));
 }
 
+/** Kinds of breakpoint that an access meets: bit R/W field of DR7. */
+const BREAKS_READ: u32 = 1 << 3;
+const BREAKS_WRITE: u32 = (1 << 1) | (1 << 3);
+const BREAKS_PORT: u32 = 1 << 2;
+
 /** Data breakpoints: a trap is pending once the access is done (8.5). */
 export function watch(address: u64, size: i32, write: bool): void {
+  if ((reg(Reg.DR7) & 0xff) != 0) match(address, size, write ? BREAKS_WRITE : BREAKS_READ);
+}
+
+/** I/O breakpoints: they exist with CR4.DE only. */
+export function watchPort(port: u64, size: i32): void {
+  if ((reg(Reg.DR7) & 0xff) != 0 && (reg(Reg.CR4) & CR4_DE) != 0) match(port, size, BREAKS_PORT);
+}
+
+function match(address: u64, size: i32, kinds: u32): void {
   const dr7 = reg(Reg.DR7);
-  if ((dr7 & 0xff) == 0) return;
   let hit: u64 = 0;
   let enabled: u64 = 0;
   for (let n = 0; n < 4; n++) {
-    const kind = (dr7 >> <u64>(16 + 4 * n)) & 3;
-    if (kind == 0 || kind == 2 || (kind == 1 && !write)) continue;
+    const kind = <u32>(dr7 >> <u64>(16 + 4 * n)) & 3;
+    if (((kinds >> kind) & 1) == 0) continue;
     const code = (dr7 >> <u64>(18 + 4 * n)) & 3;
     const length: u64 = code == 0 ? 1 : code == 1 ? 2 : code == 3 ? 4 : 8;
     const at = reg(Reg.DR0 + n) & ~(length - 1);
@@ -229,7 +242,7 @@ export function stackChosenBy(user: bool): void {
   else clearState(State.USER_RSP);
 }
 
-/** Code breakpoints are looked for with DR7 as it stands at the boundary (8.4). I/O breakpoints need CR4.DE and do not occur. */
+/** Code breakpoints are looked for with DR7 as it stands at the boundary (8.4). */
 export function codeBreakpoint(address: u64): u64 {
   const dr7 = reg(Reg.DR7);
   if ((dr7 & 0xff) == 0) return 0;

@@ -8,7 +8,7 @@ import { Config } from "./config";
 import { latchCr2 } from "./paging";
 import { Descriptor, markAccessed, readDescriptor, setSegment } from "./segments";
 import {
-  AC, DB, DF, FLAG_IF, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, M, NP, PF, SS, TS, canonical, clearState, cpl, flags, longMode, raise, reg,
+  AC, DB, DEBUGCTL_BTF, DF, FLAG_IF, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, M, NP, PF, SS, TS, canonical, clearState, cpl, flags, longMode, raise, reg,
   segReg, setCold, setCpl, setFlags, setReg, setState, state, unsupported, violate,
 } from "./state";
 
@@ -327,5 +327,6 @@ function deliver32(
 export function debugException(bits: u64, source: Source, rip: u64): void {
   if (bits != 0) setCold(Reg.DR6, (reg(Reg.DR6) & ~(<u64>0xf)) | (bits & 0xf) | (bits & 0xe000));
   setCold(Reg.DR7, reg(Reg.DR7) & ~(<u64>0x2000));
+  setCold(Reg.DEBUGCTL, reg(Reg.DEBUGCTL) & ~DEBUGCTL_BTF); // 8.17
   deliver(DB, source, 0, rip);
 }

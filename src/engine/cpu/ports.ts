@@ -1,7 +1,7 @@
 // Port input and output: the model has no devices. Reads give all ones, writes go nowhere; the verdict says so when used.
 
 import { Reg } from "../abi";
-import { readSystem } from "./access";
+import { readSystem, watchPort } from "./access";
 import { FLAG_IOPL, GP, M, cpl, flags, raise, reg, sizeMask } from "./state";
 import { Used } from "../abi";
 
@@ -23,10 +23,13 @@ function permitted(port: i32, size: i32): bool {
 
 export function portIn(port: i32, size: i32): u64 {
   if (!permitted(port, size)) return 0;
+  watchPort(<u64>port, size);
   M.used |= Used.PORTS;
   return sizeMask(size);
 }
 
 export function portOut(port: i32, size: i32): void {
-  if (permitted(port, size)) M.used |= Used.PORTS;
+  if (!permitted(port, size)) return;
+  watchPort(<u64>port, size);
+  M.used |= Used.PORTS;
 }

@@ -107,6 +107,8 @@ export const CR4_SMEP: u64 = 0x100000;
 export const CR4_SMAP: u64 = 0x200000;
 /** bits of CR4 that the model accepts: VME..UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP */
 export const CR4_KNOWN: u64 = 0x370fff;
+/** single-step on branches */
+export const DEBUGCTL_BTF: u64 = 2;
 export const EFER_SCE: u64 = 1;
 export const EFER_LME: u64 = 0x100;
 export const EFER_LMA: u64 = 0x400;

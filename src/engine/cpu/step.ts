@@ -12,7 +12,7 @@ import { execute } from "./execute";
 import { fetch } from "./fetch";
 import { generalDetect } from "./system";
 import {
-  BP, CR4_MCE, FLAG_IF, FLAG_RF, FLAG_TF, M, MC, NMI, PF, clearState, cpl, flags, reg, setCold, setFlags, setReg, setState, state, violate,
+  BP, CR4_MCE, DEBUGCTL_BTF, FLAG_IF, FLAG_RF, FLAG_TF, M, MC, NMI, PF, clearState, cpl, flags, reg, setCold, setFlags, setReg, setState, state, violate,
 } from "./state";
 
 const DR6_BS: u64 = 0x4000;
@@ -83,7 +83,9 @@ function run(record: usize, rip: u64): Status {
     // TF counts as it was at the start; for SYSCALL and SYSRET as it is at the end (8.1, 8.14)
     const stepped = op == Op.SYSCALL || op == Op.SYSRET ? flags() & FLAG_TF : before & FLAG_TF;
     const opened = (state() & State.SHADOW_SS) != 0; // a MOV SS drops its own single-step trap (3.1)
-    if (stepped != 0 && !opened) setCold(Reg.PENDING_DB, reg(Reg.PENDING_DB) | DR6_BS | PENDING);
+    const branched = M.next != rip + <u64>load<u8>(record, Rec.LENGTH);
+    const wanted = branched || (reg(Reg.DEBUGCTL) & DEBUGCTL_BTF) == 0; // 8.17
+    if (stepped != 0 && !opened && wanted) setCold(Reg.PENDING_DB, reg(Reg.PENDING_DB) | DR6_BS | PENDING);
   } else if (op == Op.INT1 && pendingBefore != 0) {
     setCold(Reg.PENDING_DB, 0); // 3.15
   }
