@@ -39,7 +39,7 @@ export function takeNumber(): void {
   Grant.next++;
 }
 
-/** Chains of another level get numbers of their own. */
+/** Chains of another round get numbers of their own, so that a round is a range of numbers. */
 export function dropGrant(): void {
   Grant.next = 0;
   Grant.end = 0;

@@ -101,7 +101,7 @@ export function beginLevel(choices: bool): void {
   resetPath();
   W.phase = Phase.NEXT;
   W.choices = choices;
-  if (!choices) dropGrant();
+  dropGrant();
 }
 
 /** Starts level 0: the first chain, from the initial state, which the machine must be in. */
