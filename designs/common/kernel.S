@@ -3,6 +3,7 @@
  * entry itself. In the manner of a kernel of 2011: registers are saved by a subroutine, #DB and #BP share an IST stack.
  *
  *   nmi_handler, nmi_handler_end   the body of the NMI handler: %rdi points at the register frame (pt_regs)
+ *   nmi_handler_load               an instruction of the body that reads memory
  *   save_paranoid, restore_regs    registers into and out of that frame
  *   entry_db, entry_bp, entry_mc   exceptions on IST stacks
  *   entry_pf                       page fault: no IST, an error code
@@ -11,8 +12,6 @@
  *
  * Symbols that change it: CLAC (the NMI entry clears AC).
  */
-	.set	USER_DS, 0x2b
-	.set	USER_CS, 0x33
 	.set	MSR_MCG_STATUS, 0x17a
 	.set	MSR_GS_BASE, 0xc0000101
 
@@ -44,19 +43,17 @@
  * The body of the handler: works on its stack, changes registers that the ABI lets it change and the arithmetic flags,
  * and uses per-CPU data. The breakpoints, page faults and machine checks of the threats strike here.
  */
-	.globl	nmi_handler, nmi_handler_end
+	.globl	nmi_handler, nmi_handler_end, nmi_handler_load
 nmi_handler:
 	pushq	%rbx
 	movq	%rdi, %gs:CPU_NMI_REGS
 	movl	$17, %eax
-	leaq	(%rax,%rdi), %rcx
-	movq	%rcx, %rbx
-	subq	%gs:CPU_NMI_REGS, %rbx
-	cmpq	%rax, %rbx		/* is the per-CPU word still this run's? */
+nmi_handler_load:
+	movq	%gs:CPU_NMI_REGS, %rbx
+	cmpq	%rdi, %rbx		/* is the per-CPU word still this run's? */
 	jne	.
-	xorl	%edx, %edx
-	movq	%rdx, %gs:CPU_NMI_REGS
-	movl	%eax, %esi
+	movq	$0, %gs:CPU_NMI_REGS
+	movl	%eax, %ecx
 	movl	%eax, %edi
 	popq	%rbx
 nmi_handler_end:
@@ -164,16 +161,11 @@ entry_syscall:
 	swapgs
 	movq	%rsp, %gs:CPU_USER_RSP
 	movq	%gs:CPU_KERNEL_STACK, %rsp
-	pushq	$USER_DS
 	pushq	%gs:CPU_USER_RSP
 	pushq	%r11
-	pushq	$USER_CS
 	pushq	%rcx
-	pushq	%rdi
 	leaq	1(%rdi), %rax
-	popq	%rdi
 	popq	%rcx
-	addq	$8, %rsp
 	popq	%r11
 	popq	%rsp
 	swapgs
