@@ -135,7 +135,8 @@ export function cmpxchg(): void {
   if (accumulator == a) {
     writeDestination(0, readOperand(1));
   } else {
-    writeDestination(0, a); // a locked compare writes in any case
+    // memory gets a write cycle in any case; a register is not touched, not even its upper half
+    if (kindOf(0) == Kind.MEM) writeDestination(0, a);
     writeGpr(Reg.RAX, size, a);
   }
   setArith(subFlags(accumulator, a, 0, size));

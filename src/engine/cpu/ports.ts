@@ -5,8 +5,8 @@ import { readSystem, watchPort } from "./access";
 import { FLAG_IOPL, GP, M, cpl, flags, raise, reg, sizeMask } from "./state";
 import { Used } from "../abi";
 
-/** Is the port open to this CPL? Beyond IOPL the TSS's I/O permission bitmap decides. */
-function permitted(port: i32, size: i32): bool {
+/** Is the port open to this CPL? If not, #GP is raised. Beyond IOPL the TSS's I/O permission bitmap decides. */
+export function permitted(port: i32, size: i32): bool {
   if (<u64>cpl() <= (flags() & FLAG_IOPL) >> 12) return true;
   const limit = reg(Reg.TR_LIMIT);
   const map = limit >= 103 ? readSystem(reg(Reg.TR_BASE) + 102, 2) : 0xffff;

@@ -5,7 +5,7 @@ import { readMemory, writeMemory } from "./access";
 import { setArith, subFlags } from "./alu";
 import { opSize, readGpr, segment, writeGpr } from "./operands";
 import { FLAG_DF, FLAG_ZF, M, flags, reg, sizeMask } from "./state";
-import { portIn, portOut } from "./ports";
+import { permitted, portIn, portOut } from "./ports";
 
 /** Executes one iteration. True: the instruction is to be executed again (RIP stays). */
 export function stringStep(op: i32): bool {
@@ -62,6 +62,8 @@ function iterate(op: i32, width: i32): void {
       if (M.fault < 0) writeMemory(Seg.ES, destination, size, value);
       break;
     default:
+      // the port's permission counts before the memory operand
+      if (!permitted(<i32>readGpr(Reg.RDX, 2), size)) return;
       value = readMemory(segment(), source, size);
       if (M.fault < 0) portOut(<i32>readGpr(Reg.RDX, 2), size);
       break;
