@@ -1,7 +1,7 @@
 // One step: at a boundary either a pending event is delivered, or one instruction is executed (facts 1.1, 3.x, 8.x).
 // Events from outside are brought in between steps by `inject`.
 
-import { Ev, Op, Prop, Rec, Reg, State, Status, Tag } from "../abi";
+import { Ev, Lack, Op, Prop, Rec, Reg, State, Status, Tag } from "../abi";
 import { enterTagged } from "../owed/body";
 import { nmiIsLive } from "../owed/contexts";
 import { quiescent } from "../owed/resume";
@@ -12,7 +12,7 @@ import { execute } from "./execute";
 import { fetch } from "./fetch";
 import { generalDetect } from "./system";
 import {
-  BP, CR4_MCE, DEBUGCTL_BTF, FLAG_IF, FLAG_RF, FLAG_TF, M, MC, NMI, PF, clearState, cpl, flags, reg, setCold, setFlags, setReg, setState, state, violate,
+  BP, CR4_MCE, DEBUGCTL_BTF, FLAG_IF, FLAG_RF, FLAG_TF, M, MC, NMI, PF, clearState, cpl, flags, reg, setCold, setFlags, setReg, setState, state, unsupported, violate,
 } from "./state";
 
 const DR6_BS: u64 = 0x4000;
@@ -214,6 +214,9 @@ export function inject(rule: i32): Status {
     case Ev.DB:
       debugException(1, Source.TRAP, rip);
       break;
+    case Ev.SMI:
+      unsupported(Lack.MODE, 0); // no SMM (10.x)
+      break;
     default:
       M.faultAddress = load<u64>(at, Rule.ADDRESS);
       deliver(PF, Source.FAULT, load<u64>(at, Rule.ERROR), rip);
@@ -230,6 +233,7 @@ function machineCheck(rip: u64): void {
     return;
   }
   setCold(Reg.MCG_STATUS, 5); // RIPV and MCIP
+  setCold(Reg.PENDING_DB, 0); // a debug trap that loses is dropped (1.2)
   deliver(MC, Source.EXTERNAL, 0, rip);
 }
 

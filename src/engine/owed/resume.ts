@@ -35,9 +35,9 @@ export function returned(popped: u64, plain: bool, levelBefore: i32): void {
   } else if (maySkip(owed(top, Ctx.BY)) && Config.isFixup(rip)) {
     resumed(top);
   } else if (cpl() == 3 && levelBefore == 0) {
-    violate(Prop.RESUME, Wrong.NOWHERE, rip);
+    wrong(Prop.RESUME, Wrong.NOWHERE, rip);
   } else if (popped != 0 && ownsFrame(popped)) {
-    violate(Prop.RESUME, Wrong.FRAME, popped);
+    wrong(Prop.RESUME, Wrong.FRAME, popped);
   }
 }
 
@@ -55,8 +55,12 @@ function ownsFrame(address: u64): bool {
   return false;
 }
 
+function wrong(property: i32, detail: u64, detail2: u64): void {
+  if (Config.checks(property)) violate(property, detail, detail2);
+}
+
 function expect(context: usize, word: i32, actual: u64): void {
-  if (owed(context, word) != actual) violate(word == Ctx.GS_BASE && owed(context, Ctx.CPL) == 3 ? Prop.GS_BASE : Prop.RESUME, word, actual);
+  if (owed(context, word) != actual) wrong(word == Ctx.GS_BASE && owed(context, Ctx.CPL) == 3 ? Prop.GS_BASE : Prop.RESUME, word, actual);
 }
 
 function compare(context: usize): void {
@@ -68,7 +72,7 @@ function compare(context: usize): void {
   if (owed(context, Ctx.CPL) == 3) expect(context, Ctx.SS, reg(segReg(Seg.SS)));
   // RF serves code breakpoints only, and faults set it in the image themselves (4.16, 7.7)
   const ignored: u64 = (reg(Reg.DR7) & 0xff) == 0 || (by & CtxBy.FAULT) != 0 || by == 1 ? FLAG_RF : 0;
-  if ((owed(context, Ctx.RFLAGS) | ignored) != (flags() | ignored)) violate(Prop.RESUME, Ctx.RFLAGS, flags());
+  if ((owed(context, Ctx.RFLAGS) | ignored) != (flags() | ignored)) wrong(Prop.RESUME, Ctx.RFLAGS, flags());
   for (let r = 0; r < 16; r++) {
     if (r == Reg.RSP || (syscall && (Config.syscallClobbers & (1 << r)) != 0)) continue;
     expect(context, Ctx.RAX + r, reg(r));
