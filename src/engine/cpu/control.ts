@@ -117,14 +117,14 @@ export function popOperand(): void {
 export function pushAll(): void {
   const size = opSize();
   const sp = reg(Reg.RSP);
-  const bottom = maskStack(stackPointer() - <u64>(8 * size));
-  prepare(Seg.SS, bottom, size, Access.WRITE);
+  // all probed first, in the order of the pushes: the first that cannot be done is the one that faults
+  for (let r = 1; r <= 8 && M.fault < 0; r++) prepare(Seg.SS, maskStack(stackPointer() - <u64>(r * size)), size, Access.WRITE);
   for (let r = 0; r < 8 && M.fault < 0; r++) push(size, r == Reg.RSP ? sp : reg(r));
 }
 
 export function popAll(): void {
   const size = opSize();
-  peek(<u64>(7 * size), size);
+  for (let r = 0; r < 8 && M.fault < 0; r++) peek(<u64>(r * size), size); // a fault leaves every register as it was
   for (let r = 7; r >= 0 && M.fault < 0; r--) {
     const value = pop(size);
     if (M.fault < 0 && r != Reg.RSP) writeGpr(r, size, value);

@@ -143,7 +143,8 @@ export function inspect(op: i32): void {
   if (!visible || verify) return;
   if (op == Op.LSL) writeOperand(0, Descriptor.limit);
   else {
-    const rights = (Descriptor.raw >> 32) & 0x00f0ff00;
+    // the manual leaves bits 19:16 undefined; CPUs give those of the limit
+    const rights = (Descriptor.raw >> 32) & 0x00ffff00;
     writeOperand(0, opSize() == 2 ? rights & 0xffff : rights);
   }
 }

@@ -16,6 +16,8 @@ const RSP = 4;
 const RBP = 5;
 /** arithmetic flags and DF */
 const INPUT_FLAGS = 0xcd5;
+const DF = 0x400;
+const AC = 0x40000;
 
 // xorshift64*: the same numbers everywhere
 let state = 0x7472_6170_6368_6563n;
@@ -58,13 +60,15 @@ function value(size) {
 
 const STACK = new Set([Op.PUSH, Op.POP, Op.PUSHA, Op.POPA, Op.PUSHF, Op.POPF, Op.ENTER, Op.LEAVE, Op.CALL, Op.RET]);
 const STRINGS = new Set([Op.MOVS, Op.CMPS, Op.STOS, Op.LODS, Op.SCAS]);
+/** they ask about a selector */
+const INSPECTED = new Set([Op.LAR, Op.LSL, Op.VERR, Op.VERW]);
 const NOT_ACCESSED = new Set([Op.LEA, Op.NOP]);
 /** Of src/isa/table/control.ts and system.ts: what CPL 3 executes, with as many cases as each row gets. */
 const OTHER_ROWS = new Map([
   [Op.PUSH, 24],
   [Op.POP, 24],
-  [Op.PUSHA, 16],
-  [Op.POPA, 16],
+  [Op.PUSHA, 40],
+  [Op.POPA, 40],
   [Op.PUSHF, 16],
   [Op.POPF, 40],
   [Op.ENTER, 48],
@@ -83,6 +87,11 @@ const OTHER_ROWS = new Map([
   [Op.MFENCE, 1],
   [Op.SFENCE, 1],
   [Op.MOVFROMSEG, 24],
+  [Op.LSEG, 12],
+  [Op.LAR, 24],
+  [Op.LSL, 24],
+  [Op.VERR, 12],
+  [Op.VERW, 12],
   [Op.MOVTOSEG, 16],
   [Op.RDFSBASE, 6],
   [Op.RDGSBASE, 6],
@@ -277,12 +286,16 @@ function encode(row, mode, n, next) {
   return { bytes: Uint8Array.from(out), target, repeat: repeat !== 0 };
 }
 
-/** Where the memory operand is to lie: seldom across the end of what is mapped. */
+/** Where the memory operand is to lie: seldom across two pages, across the end of what is mapped, or where no address is. */
 function targetAddress(op) {
+  if (chance(3)) return DATA + BigInt(DATA_SIZE / 2 - 1 - below(8));
+  if (chance(2)) return 1n << BigInt(47 + below(16));
   if (op === Op.CMPXCHG8B && chance(85)) return DATA + BigInt(0x100 + 16 * below(0x1c0));
   if (chance(2) && !STRINGS.has(op)) return DATA + BigInt(DATA_SIZE - 1 - below(8));
   return DATA + BigInt(0x400 + below(0x1800));
 }
+
+const isCanonical = (address) => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
 
 /** Registers, flags and memory of a case, while they are being chosen. */
 class Input {
@@ -292,7 +305,8 @@ class Input {
     this.set = below(SETS.length);
     this.width = mode / 8;
     this.gpr = SETS[this.set].map((number) => cut(number, this.width));
-    this.flags = below(0x1000) & INPUT_FLAGS & (chance(70) ? 0x8d5 : 0xfff);
+    this.flags = below(0x1000) & INPUT_FLAGS & (chance(60) && !STRINGS.has(insn.op) ? ~DF : ~0);
+    if (insn.op !== Op.LSEG && chance(4)) this.flags |= AC;
     this.bytes = BASELINE.slice();
     this.fsBase = mode === 64 ? FS_BASE : 0n;
     this.gsBase = mode === 64 ? GS_BASE : 0n;
@@ -385,8 +399,9 @@ function fillString(input, address, size) {
   const { op } = input.insn;
   const count = below(7);
   const base = input.segmentBase();
-  const down = (input.flags & 0x400) !== 0;
-  const low = () => DATA + BigInt(0x400 + below(0x1800));
+  const down = (input.flags & DF) !== 0;
+  const edge = () => (down ? below(12) : DATA_SIZE - 1 - below(12));
+  const low = () => DATA + BigInt(chance(7) ? edge() : 0x400 + below(0x1800));
   const source = low();
   const target = chance(30) ? source + BigInt(below(33) - 16) : low();
   input.putAddress(6, source - base, address);
@@ -415,6 +430,14 @@ function undefinedResult({ insn, gpr }) {
   return (Number(count & 0xffn) & (opSize === 8 ? 63 : 31)) > opSize * 8;
 }
 
+/** A stack pointer: aligned or not, seldom at an end of the data or at no address. */
+function stackAddress(mode) {
+  if (chance(5)) return DATA + BigInt(below(24));
+  if (chance(5)) return DATA + BigInt(DATA_SIZE - below(24));
+  if (mode === 64 && chance(3)) return (1n << 63n) | word();
+  return DATA + BigInt(0x800 + (chance(80) ? 8 * below(0x200) : below(0x1000)));
+}
+
 function chooseInput(mode, insn, target, rip) {
   const input = new Input(mode, insn);
   const { op, operands, opSize } = insn;
@@ -428,9 +451,8 @@ function chooseInput(mode, insn, target, rip) {
   }
   if (second?.kind === "gpr" && operands.at(-1).number === 1 && operands.at(-1).size === 1 && chance(70))
     input.put(1, BigInt(pick(COUNTS)), 1);
-  if (STACK.has(op)) input.gpr[RSP] = DATA + BigInt(0x800 + (chance(80) ? 8 * below(0x200) : below(0x1000)));
-  if (op === Op.ENTER || op === Op.LEAVE)
-    input.gpr[RBP] = DATA + BigInt(0x800 + (chance(80) ? 8 * below(0x200) : below(0x1000)));
+  if (STACK.has(op)) input.gpr[RSP] = stackAddress(mode);
+  if (op === Op.ENTER || op === Op.LEAVE) input.gpr[RBP] = stackAddress(mode);
   if (op === Op.XLAT) input.putAddress(3, target - (input.gpr[0] & 0xffn) - input.segmentBase(), insn.addrSize);
   const offset = memory && op >= Op.BT && op <= Op.BTC && second.kind === "gpr" ? second : undefined;
   if (offset) {
@@ -441,8 +463,7 @@ function chooseInput(mode, insn, target, rip) {
     input.aim(memory, target);
     const popped = op === Op.POP && memory.base === RSP ? BigInt(opSize) : 0n;
     const at = input.effective(memory, rip) + popped;
-    if (at < DATA || at + BigInt(Math.max(memory.size, 1)) > DATA + BigInt(DATA_SIZE + 16)) return undefined;
-    if (at >= DATA + BigInt(DATA_SIZE)) return undefined;
+    if (isCanonical(at) && (at < DATA || at >= DATA + BigInt(DATA_SIZE))) return undefined;
     if (chance(60) && memory.size <= 8) input.putMemory(at, value(memory.size), memory.size);
     if (op === Op.CMPXCHG && chance(60)) input.put(0, input.memory(at, opSize), opSize);
     if (op === Op.CMPXCHG8B && chance(70)) {
@@ -468,7 +489,8 @@ function chooseInput(mode, insn, target, rip) {
     }
   }
   if (STRINGS.has(op)) fillString(input, insn.addrSize, opSize);
-  const canonical = (number) => number & 0x7fff_ffff_ffffn;
+  // a branch target or base that user code can have, or none at all: never one of the kernel
+  const canonical = (number) => (number & 0x7fff_ffff_ffffn) | (chance(8) ? 1n << 63n : 0n);
   if ((op === Op.JMP || op === Op.CALL) && first.kind === "gpr" && first.number !== RSP && mode === 64 && chance(90))
     input.gpr[first.number] = canonical(input.gpr[first.number]);
   if ((op === Op.JMP || op === Op.CALL) && first.kind === "mem" && mode === 64) {
@@ -481,6 +503,15 @@ function chooseInput(mode, insn, target, rip) {
   if (op === Op.POPF) input.putMemory(top, word() & ~0x20_0100n, opSize);
   const DATA_SELECTOR = 0x2bn;
   if (op === Op.POP && first.kind === "sreg") input.putMemory(top, DATA_SELECTOR, 2);
+  if (op === Op.LSEG && isCanonical(input.effective(memory, rip)))
+    input.putMemory(input.effective(memory, rip) + BigInt(opSize), DATA_SELECTOR, 2);
+  if (INSPECTED.has(op)) {
+    const selector = pick([0n, 0x23n, 0x2bn, 0x33n, 0x10n, 0x18n, 0x2fn, 0xfff8n]);
+    if (second?.kind === "gpr" || (!second && first.kind === "gpr")) {
+      if ((second ?? first).number === RSP) return undefined;
+      input.put((second ?? first).number, selector, 2);
+    } else input.putMemory(input.effective(memory, rip), selector, 2);
+  }
   if (op === Op.MOVTOSEG) {
     if (second.kind === "mem") input.putMemory(input.effective(second, rip), DATA_SELECTOR, 2);
     else if (second.number === RSP) return undefined;
@@ -492,13 +523,14 @@ function chooseInput(mode, insn, target, rip) {
 }
 
 /**
- * Left out: a load of SS keeps the single-step trap away; vendors differ on 66 before near branches (7.9) and on SYSRET
- * outside 64-bit mode.
+ * Left out: a load of SS keeps the single-step trap away; vendors differ on 66 before near branches (7.9), on REX.W before
+ * LSS, LFS and LGS, and on SYSRET outside 64-bit mode.
  */
 function unwanted(insn, mode) {
   const [first] = insn.operands;
   if ((insn.op === Op.POP || insn.op === Op.MOVTOSEG) && first?.kind === "sreg" && first.number === 2) return true;
   if (mode === 32 && insn.op === Op.SYSRET) return true;
+  if (insn.op === Op.LSEG && insn.opSize === 8) return true;
   if (mode === 64 && insn.o16 && [Op.JMP, Op.CALL, Op.RET, Op.JCC, Op.LOOP, Op.JCXZ].includes(insn.op)) return true;
   return false;
 }

@@ -75,7 +75,7 @@ function fault({ signal, code, address }) {
   if (signal === 8) return "0";
   if (signal === 4) return "6";
   if (signal === 11) return code === SI_KERNEL ? "d" : `e:${hex(address)}`;
-  if (signal === 7) return "c";
+  if (signal === 7) return code === SI_KERNEL ? "c" : "11";
   throw new Error(`signal ${signal}`);
 }
 
