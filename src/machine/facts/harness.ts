@@ -126,7 +126,10 @@ export class World {
     throw new Error(`nothing was delivered: the machine is at ${this.at}`);
   }
 
-  /** The vectors delivered and instructions begun in the next `n` steps: `again`, `#2`, `on_nmi`, ... */
+  /**
+   * The vectors delivered and instructions begun in the next `n` steps: `again`, `#2`, `on_nmi`, ... An instruction that
+   * faults, or an INT n, is one step and gives both: itself and the vector.
+   */
   trail(n: number): string[] {
     const list: string[] = [];
     for (let i = 0; i < n; i++) {
