@@ -14,7 +14,10 @@ function newest(path) {
 }
 
 function run(tool, args) {
-  const { status, error } = spawnSync(process.execPath, [join(root, "node_modules", tool), ...args], { cwd: root, stdio: "inherit" });
+  const { status, error } = spawnSync(process.execPath, [join(root, "node_modules", tool), ...args], {
+    cwd: root,
+    stdio: "inherit",
+  });
   if (error) throw error;
   if (status !== 0) {
     rmSync(join(root, "dist/.built"), { force: true });
@@ -34,8 +37,24 @@ if (!existsSync(join(root, "src"))) process.exit(0); // an installed package: di
 mkdirSync(join(root, "dist"), { recursive: true });
 step("the engine", ["src/engine", "scripts/build.js"], "dist/engine.wasm", () =>
   run("assemblyscript/bin/asc.js", [
-    "src/engine/index.ts", "-o", "dist/engine.wasm", "-O3", "--converge", "--runtime", "stub", "--noAssert",
-    "--importMemory", "--sharedMemory", "--initialMemory", "2", "--maximumMemory", "65536", "--enable", "threads", "--memoryBase", "65536",
+    "src/engine/index.ts",
+    "-o",
+    "dist/engine.wasm",
+    "-O3",
+    "--converge",
+    "--runtime",
+    "stub",
+    "--noAssert",
+    "--importMemory",
+    "--sharedMemory",
+    "--initialMemory",
+    "2",
+    "--maximumMemory",
+    "65536",
+    "--enable",
+    "threads",
+    "--memoryBase",
+    "65536",
   ]),
 );
 step("trapcheck", ["src", "tsconfig.json", "package.json"], "dist/.built", () => {

@@ -1,6 +1,6 @@
 // A violation in words: one sentence, and its diagnosis.
 
-import { Ctx, Prop, Reg } from "../engine/abi.js";
+import { Prop, Reg } from "../engine/abi.js";
 import { labeller } from "../image/labels.js";
 import type { Machine } from "../machine/machine.js";
 import type { ContextList } from "./contexts.js";
@@ -28,13 +28,15 @@ function sentence(machine: Machine, contexts: ContextList, property: Prop, detai
   const at = label(machine.register(Reg.RIP));
   const here = label(BigInt.asUintN(64, machine.engine.lastRip()));
   const where = (address: bigint) => place(address) || hex(address);
+  const exactly = (address: bigint) => (place(address) ? `${place(address)} (${hex(address)})` : hex(address));
   const top = contexts.innermost;
   const owed = top ? `${top.name} (interrupted by ${top.by} at ${label(top.rip)})` : "nothing";
   switch (property) {
     case Prop.RESUME:
       return resumeSentence(machine, contexts, Number(detail), detail2, here);
     case Prop.GS_BASE:
-      if (detail2 === detail || Number(detail) === Ctx.GS_BASE)
+      // a resume of user code is complete when it is found wrong; accesses are those of CPL 0
+      if ((machine.register(Reg.STATE) & 3n) === 3n)
         return `${owed} is resumed with GS.base ${hex(detail2)}, which is not its own`;
       return `CPL 0 accesses memory through GS at ${here} while GS.base is ${hex(detail)}, not the kernel's ${hex(machine.scenario.kernelGs ?? 0n)}`;
     case Prop.PROGRESS:
@@ -50,7 +52,7 @@ function sentence(machine: Machine, contexts: ContextList, property: Prop, detai
     case Prop.NO_NESTING:
       return `an NMI is delivered at ${at} while the frame of another is live`;
     case Prop.STACK_BOUNDS:
-      return `${detail2} bytes are pushed at ${where(detail)} (${hex(detail)}), outside every stack of the scenario (at ${here})`;
+      return `${detail2} bytes are pushed at ${exactly(detail)}, outside every stack of the scenario (at ${here})`;
     case Prop.NO_SHUTDOWN:
       if (detail === 3n) return `triple fault at ${here}: the CPU shuts down`;
       if (detail === 2n)
@@ -59,9 +61,9 @@ function sentence(machine: Machine, contexts: ContextList, property: Prop, detai
     case Prop.TEXT_ONLY:
       return `CPL 0 executes at ${hex(detail)}, which is not the scenario's text`;
     case Prop.USER_STACK:
-      return `CPL 0 ${detail2 !== 0n ? "pushes to" : "pops from"} ${where(detail)} (${hex(detail)}), a stack that user code chose (at ${here})`;
+      return `CPL 0 ${detail2 !== 0n ? "pushes to" : "pops from"} ${exactly(detail)}, a stack that user code chose (at ${here})`;
     case Prop.STALE_READ:
-      return `${here} reads ${detail2} undefined bytes: what an activity that is over has left behind`;
+      return `${here} reads ${detail2} undefined byte${detail2 === 1n ? "" : "s"}: what an activity that is over has left behind`;
     case Prop.CR2:
       return `the page-fault handler reads CR2 = ${hex(detail)} at ${here}, but its own fault was at ${hex(detail2)}`;
     case Prop.FLAGS_ENTRY:

@@ -191,7 +191,7 @@ class Tracer {
     const top = this.#contexts.innermost;
     const from = around[0]?.label ?? "";
     const count = around.filter(({ kind }) => kind === "instruction").length;
-    const message = `the run never ends: ${count} instructions from ${from} lead back to the same state, and ${top?.name ?? "a context"} (interrupted by ${top?.by} at ${this.#label(top?.rip ?? 0n)}) is never resumed`;
+    const message = `the run never ends: ${count === 1 ? "1 instruction" : `${count} instructions`} from ${from} ${count === 1 ? "leads" : "lead"} back to the same state, and ${top?.name ?? "a context"} (interrupted by ${top?.by} at ${this.#label(top?.rip ?? 0n)}) is never resumed`;
     return { ...this.#base(), end: "violation", violation: this.#violation(Prop.PROGRESS, message) };
   }
 

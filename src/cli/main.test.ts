@@ -68,14 +68,17 @@ describe("wrong input ends with status 2, one sentence, nothing on standard outp
   });
 });
 
-it.each([[["--help"]], [["help"]], [["help", "check"]], [["check", "--help"]], [["--version"]]])(
-  "%j goes to standard output, status 0",
-  async (args) => {
-    const { status, out, err } = await run(...args);
-    expect({ status, err }).toEqual({ status: 0, err: "" });
-    expect(out).not.toBe("");
-  },
-);
+it.each([
+  [["--help"]],
+  [["help"]],
+  [["help", "check"]],
+  [["check", "--help"]],
+  [["--version"]],
+])("%j goes to standard output, status 0", async (args) => {
+  const { status, out, err } = await run(...args);
+  expect({ status, err }).toEqual({ status: 0, err: "" });
+  expect(out).not.toBe("");
+});
 
 it("help shows every command, examples and exit statuses", async () => {
   const { out } = await run("--help");

@@ -11,8 +11,7 @@ describe("values of options", () => {
     [byteSize, "4096", 4096],
     [mode, "32", 32],
   ] as const)("%o reads %s", (read, text, expected) =>
-    expect((read as (text: string) => unknown)(text)).toBe(expected),
-  );
+    expect((read as (text: string) => unknown)(text)).toBe(expected));
 
   it.each([
     [positiveInteger, "0"],

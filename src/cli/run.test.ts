@@ -248,7 +248,7 @@ describe("matrix", () => {
 
   it("ends with 1 and a note where something else came out", async () => {
     answer(violated);
-    const { status, out } = await run(["matrix", folder]);
+    const { status, out } = await run(["matrix", folder, "--workers", "1"]);
     expect(status).toBe(1);
     expect(out).toMatch(/differs: .*, user, nmi: expected holds, found resume@1\n/);
   });

@@ -1,10 +1,11 @@
 // The list of designs.
 
+import { expectedResult } from "../check/matrix.js";
 import type { ScenarioEntry } from "../scenario/list.js";
 import type { Expectation } from "../scenario/types.js";
 import type { Palette } from "./colour.js";
 import { wrap } from "./format.js";
-import { expectedResult, resultText } from "./matrix.js";
+import { resultText } from "./matrix.js";
 
 const WIDTH = 108;
 const TITLE = 12;

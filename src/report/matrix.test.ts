@@ -1,14 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { CellResult, Matrix, MatrixCell } from "../check/matrix.js";
 import { palette } from "./colour.js";
-import {
-  type CellResult,
-  differs,
-  type Matrix,
-  type MatrixCell,
-  matrixJson,
-  matrixStatus,
-  matrixText,
-} from "./matrix.js";
+import { differs, matrixJson, matrixStatus, matrixText } from "./matrix.js";
 
 const holds: CellResult = { verdict: "holds" };
 const resume: CellResult = { verdict: "violated", property: "resume", events: 2 };

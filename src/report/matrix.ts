@@ -1,51 +1,9 @@
 // Every scenario against every threat, as a table and as a document.
 
+import type { CellResult, Matrix, MatrixCell, MatrixRow } from "../check/matrix.js";
 import type { Outcome } from "../check/types.js";
-import { propertyText } from "../scenario/properties.js";
-import type { Expectation } from "../scenario/types.js";
 import type { Palette } from "./colour.js";
 import { duration, plural } from "./format.js";
-
-/** What is known of one check, or was expected of it. */
-export interface CellResult {
-  readonly verdict: Outcome;
-  /** the violated property, by name */
-  readonly property?: string;
-  readonly events?: number;
-}
-
-export interface MatrixCell {
-  readonly threat: string;
-  /** false: the scenario has no gate for the threat's events */
-  readonly applies: boolean;
-  readonly result?: CellResult;
-  /** what the scenario file says; undefined: nothing */
-  readonly expected?: CellResult;
-  readonly schedule?: string;
-  readonly reason?: string;
-  readonly states?: number;
-  readonly instructions?: number;
-  readonly seconds?: number;
-}
-
-export interface MatrixRow {
-  /** the scenario's name: its folder, and its file unless that is scenario.yaml */
-  readonly scenario: string;
-  readonly program: string;
-  readonly cells: readonly MatrixCell[];
-}
-
-export interface Matrix {
-  readonly threats: readonly string[];
-  readonly rows: readonly MatrixRow[];
-  /** for the whole table */
-  readonly seconds: number;
-  /** an interrupt ended it before the last cell */
-  readonly interrupted: boolean;
-}
-
-/** The column of the events that the scenario file itself allows. */
-export const OWN_EVENTS = "own";
 
 const WIDTH = 120;
 const GAP = 2;
@@ -144,15 +102,6 @@ function isOpen({ applies, result }: MatrixCell): boolean {
 export function resultText({ verdict, property, events }: CellResult): string {
   if (verdict !== "violated") return verdict;
   return `${property ?? verdict}${events === undefined ? "" : `@${events}`}`;
-}
-
-/** An expectation in the words of the matrix. */
-export function expectedResult({ verdict, property, events }: Expectation): CellResult {
-  return {
-    verdict,
-    ...(property !== undefined && { property: propertyText(property).name }),
-    ...(events !== undefined && { events }),
-  };
 }
 
 function paint(cell: MatrixCell, width: number, { good, bad, warn, quiet, strong }: Palette): string {
