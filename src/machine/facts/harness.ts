@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Lack, type Prop, Reg, State, Status } from "../../engine/abi.js";
 import { loadScenario } from "../../scenario/load.js";
 import { VECTORS } from "../../scenario/names.js";
+import type { Scenario } from "../../scenario/types.js";
 import { createMemory } from "../engine.js";
 import { initialise, Machine } from "../machine.js";
 import { engineModule } from "../wasm.js";
@@ -340,12 +341,21 @@ function registerNamed(name: string): Reg {
 
 // --- the scenario -----------------------------------------------------------------------------------------------------
 
-function load(setup: Setup) {
+/** Scenarios by the text of their files: many tests begin alike, and loading takes longer than the test. */
+const LOADED = new Map<string, Scenario>();
+
+function load(setup: Setup): Scenario {
+  const code = kernelText(setup);
+  const file = yaml(scenarioFile(setup));
+  const known = LOADED.get(code + file);
+  if (known !== undefined) return known;
   const folder = mkdtempSync(join(tmpdir(), "trapcheck-fact-"));
   try {
-    writeFileSync(join(folder, "entry.S"), kernelText(setup));
-    writeFileSync(join(folder, "scenario.yaml"), yaml(scenarioFile(setup)));
-    return loadScenario(folder);
+    writeFileSync(join(folder, "entry.S"), code);
+    writeFileSync(join(folder, "scenario.yaml"), file);
+    const scenario = loadScenario(folder);
+    LOADED.set(code + file, scenario);
+    return scenario;
   } finally {
     rmSync(folder, { recursive: true });
   }
