@@ -91,14 +91,16 @@ const CASES: Readonly<Record<string, Case>> = {
     property: Prop.RESUME,
     schedule: "nmi@0",
     message: "user code, which NMI interrupted at again, is resumed with RFLAGS = 0x203 instead of 0x202",
-    diagnosis: /RFLAGS \(bytes 0x[0-9a-f]+ to 0x[0-9a-f]+\) by `xorq \$0x1,0x10\(%rsp\)` at entry_nmi, 2 instructions before/,
+    diagnosis:
+      /RFLAGS \(bytes 0x[0-9a-f]+ to 0x[0-9a-f]+\) by `xorq \$0x1,0x10\(%rsp\)` at entry_nmi, 2 instructions before/,
   },
   "resume: user code where it was not": {
     bad: { kernel: "entry_nmi: addq $1, (%rsp)\n iretq" },
     good: { kernel: "entry_nmi: addq $0, (%rsp)\n iretq" },
     property: Prop.RESUME,
     schedule: "nmi@0",
-    message: /^entry_nmi\+\w+ gives control to user code at again\+0x1, but user code, which NMI interrupted at again, is what is owed$/,
+    message:
+      /^entry_nmi\+\w+ gives control to user code at again\+0x1, but user code, which NMI interrupted at again, is what is owed$/,
   },
   "resume: kernel code where it was not": {
     bad: { kernel: "entry_nmi: addq $1, (%rsp)\n iretq", cpl: 0 },
@@ -113,21 +115,24 @@ const CASES: Readonly<Record<string, Case>> = {
     property: Prop.RESUME,
     schedule: "nmi@0,nmi@+1,bp@+1",
     message: /is resumed|gives control|pops the frame/,
-    diagnosis: /the frame of context 1 \(user code, interrupted by NMI at again\) was overwritten: .*RIP.* by the delivery of NMI/,
+    diagnosis:
+      /the frame of context 1 \(user code, interrupted by NMI at again\) was overwritten: .*RIP.* by the delivery of NMI/,
   },
   "progress: an endless loop": {
     bad: { kernel: "entry_nmi: nop\nspin: jmp spin" },
     good: { kernel: "entry_nmi: nop\nspin: iretq" },
     property: Prop.PROGRESS,
     schedule: "nmi@0",
-    message: "the run never ends: 1 instruction from spin leads back to the same state, and user code (interrupted by NMI at again) is never resumed",
+    message:
+      "the run never ends: 1 instruction from spin leads back to the same state, and user code (interrupted by NMI at again) is never resumed",
   },
   "progress: HLT with something owed": {
     bad: { kernel: "entry_nmi: hlt\n iretq" },
     good: { kernel: "entry_nmi: nop\n iretq" },
     property: Prop.PROGRESS,
     schedule: "nmi@0",
-    message: /^the machine halts at entry_nmi\+0x1 with user code \(interrupted by NMI at again\) still owed its resumption/,
+    message:
+      /^the machine halts at entry_nmi\+0x1 with user code \(interrupted by NMI at again\) still owed its resumption/,
   },
   "nmi-served": {
     bad: { kernel: `entry_nmi: iretq\n${HANDLER}`, ...BODY },
@@ -149,11 +154,15 @@ const CASES: Readonly<Record<string, Case>> = {
     good: FRAME("%rax"),
     property: Prop.HANDLER_REGS,
     schedule: "nmi@0",
-    message: /the register frame of the NMI handler no longer describes user code .*: its RAX at nmi stack -0x38 is wrong \(at handler\)/,
+    message:
+      /the register frame of the NMI handler no longer describes user code .*: its RAX at nmi stack -0x38 is wrong \(at handler\)/,
   },
   "handler-regs: later": {
     bad: { ...FRAME("%rax"), kernel: `${FRAME("%rax").kernel}`.replace("handler: nop", "handler: movq $7, (%rdi)") },
-    good: { ...FRAME("%rax"), kernel: `${FRAME("%rax").kernel}`.replace("handler: nop", "handler: movq $7, -24(%rdi)") },
+    good: {
+      ...FRAME("%rax"),
+      kernel: `${FRAME("%rax").kernel}`.replace("handler: nop", "handler: movq $7, -24(%rdi)"),
+    },
     property: Prop.HANDLER_REGS,
     schedule: "nmi@0",
     message: /its RAX at nmi stack -0x38 is wrong \(at handler_end\)/,
@@ -217,7 +226,8 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     good: {
       efer: 0x501,
-      kernel: "entry_nmi: push %rax\n movabs $elsewhere, %rax\n jmp *%rax\nelsewhere: pop %rax\n iretq" },
+      kernel: "entry_nmi: push %rax\n movabs $elsewhere, %rax\n jmp *%rax\nelsewhere: pop %rax\n iretq",
+    },
     property: Prop.TEXT_ONLY,
     schedule: "nmi@0",
     message: /^CPL 0 executes at 0xffff8880000\w+, which is not the scenario's text$/,
@@ -227,17 +237,23 @@ const CASES: Readonly<Record<string, Case>> = {
     good: { kernel: "entry_nmi: swapgs\n testb $1, %gs:0\n swapgs\n iretq" },
     property: Prop.GS_BASE,
     schedule: "nmi@0",
-    message: /^CPL 0 accesses memory through GS at entry_nmi while GS.base is 0x0, not the kernel's 0xffff888000000000$/,
+    message:
+      /^CPL 0 accesses memory through GS at entry_nmi while GS.base is 0x0, not the kernel's 0xffff888000000000$/,
   },
   "gs-base: a resume": {
     bad: { kernel: "entry_nmi: swapgs\n iretq" },
     good: { kernel: "entry_nmi: swapgs\n swapgs\n iretq" },
     property: Prop.GS_BASE,
     schedule: "nmi@0",
-    message: /^user code \(interrupted by NMI at again\) is resumed with GS.base 0xffff888000000000, which is not its own$/,
+    message:
+      /^user code \(interrupted by NMI at again\) is resumed with GS.base 0xffff888000000000, which is not its own$/,
   },
   "user-stack: a push": {
-    bad: { kernel: "sys: push %rcx\n pop %rcx\n sysretq\nentry_nmi: iretq", ...SYSCALL, properties: [...ALWAYS, "user-stack"] },
+    bad: {
+      kernel: "sys: push %rcx\n pop %rcx\n sysretq\nentry_nmi: iretq",
+      ...SYSCALL,
+      properties: [...ALWAYS, "user-stack"],
+    },
     good: { kernel: "sys: sysretq\nentry_nmi: iretq", ...SYSCALL, properties: [...ALWAYS, "user-stack"] },
     property: Prop.USER_STACK,
     schedule: "",
@@ -270,7 +286,8 @@ const CASES: Readonly<Record<string, Case>> = {
     good: PF_IN_NMI("mov %cr2, %rbx", "mov %rbx, %cr2"),
     property: Prop.CR2,
     schedule: "touch@0,nmi@+0,pf@+3",
-    message: /^the page-fault handler reads CR2 = 0xffffc90000000000 at entry_pf\+0x1, but its own fault was at 0x1000$/,
+    message:
+      /^the page-fault handler reads CR2 = 0xffffc90000000000 at entry_pf\+0x1, but its own fault was at 0x1000$/,
   },
   "flags-entry: DF": {
     bad: { kernel: CALL, ...BODY, program: "std\nagain: jmp again", properties: [...ALWAYS, "flags-entry"] },
