@@ -60,6 +60,7 @@ export function deliver(vector: i32, source: Source, code: u64, rip: u64): void 
     }
     if (M.fault >= 256) return;
     const second = M.fault;
+    if (second == PF) latchCr2(); // also when it becomes a double fault (12.2)
     code = M.faultCode;
     if (first == DF && (contributory(second) || second == PF)) {
       shutdown();
