@@ -394,23 +394,28 @@ export enum Used {
   CPUID = 4,
 }
 
-/** The control block at the start of linear memory, shared by all workers. Byte offsets. */
+/**
+ * The control block at the start of linear memory, shared by all workers. Byte offsets of u32 fields. What workers change
+ * while others read stands in cache lines (64 bytes) of its own.
+ */
 export enum Ctl {
-  /** u32: 0 go on, 1 pause (the table is to grow), 2 stop */
+  /** 0 go on, 1 stop at the next boundary */
   STOP = 64,
-  /** u32: next free byte of linear memory, in units of 64 bytes */
-  FREE = 72,
-  /** u32: address and u32: entries - 1 of the table of visited states */
-  TABLE = 80, TABLE_MASK = 84,
-  /** u32: states in the table */
-  STATES = 88,
-  /** u32: next chain number to hand out; numbers go out in blocks */
-  NEXT_CHAIN = 96,
-  /** u32: first chain number of the running level */
-  LEVEL_BASE = 100,
-  /** u32: next place in the list of parents; u32: address of that list (u32 chain numbers); u32: its length */
-  NEXT_PARENT = 104, PARENTS = 108, PARENT_COUNT = 112,
-  /** u32 each: addresses of the blocks of chain records */
+  /** address of the table of visited states; entries - 1 */
+  TABLE = 128, TABLE_MASK = 132,
+  /** first chain number of the running level */
+  LEVEL_BASE = 136,
+  /** address of the list of parents (chain numbers), and its length */
+  PARENTS = 140, PARENT_COUNT = 144,
+  /** next free byte of linear memory, in units of 64 bytes */
+  FREE = 192,
+  /** states in the table */
+  STATES = 256,
+  /** next chain number to hand out; numbers go out in blocks */
+  NEXT_CHAIN = 320,
+  /** next place in the list of parents */
+  NEXT_PARENT = 384,
+  /** addresses of the blocks of chain records */
   CHAIN_BLOCKS = 4096,
 }
 

@@ -7,7 +7,7 @@ import { M } from "../cpu/state";
 import { hold, inject, mayHold, mayStrike, step, tagsAhead } from "../cpu/step";
 import { chain, dropGrant, nextNumber, takeNumber } from "./chains";
 import { MARK_BYTES, fingerprint, restore, save } from "./marks";
-import { Found, Visit, lookup, visit } from "./table";
+import { Found, Visit, countStates, lookup, visit } from "./table";
 
 enum Phase {
   /** take the next parent */
@@ -120,6 +120,12 @@ function add(result: i32, by: u64): void {
 
 /** Works until the level is done, `budget` steps are used up, or the host is needed. */
 export function work(budget: u32): Status {
+  const status = workOn(budget);
+  countStates();
+  return status;
+}
+
+function workOn(budget: u32): Status {
   while (true) {
     if (budget-- == 0) return Status.PAUSED;
     if ((budget & 255) == 0 && atomic.load<u32>(Ctl.STOP) != 0) return Status.PAUSED;

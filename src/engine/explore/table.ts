@@ -12,6 +12,17 @@ export enum Visit { KNOWN = 0, NEW, SHORTER, FULL }
 export class Found {
   /** the owner of a KNOWN state */
   static owner: u32 = 0;
+  /** new states that are not in the common count yet */
+  static uncounted: u32 = 0;
+}
+
+/** New states are added to the common count in lots, so that workers do not fight over it. */
+const LOT: u32 = 256;
+
+/** Adds the new states of this worker to the common count. */
+export function countStates(): void {
+  atomic.add<u32>(Ctl.STATES, Found.uncounted);
+  Found.uncounted = 0;
 }
 
 function slot(fingerprint: u64, mask: u32): usize {
@@ -52,7 +63,7 @@ function claim(at: usize, mine: u64): Visit {
         atomic.or<u32>(chain(<u32>old) + Chain.FLAGS, ChainFlag.ROBBED);
         return Visit.SHORTER;
       }
-      atomic.add<u32>(Ctl.STATES, 1);
+      if (++Found.uncounted == LOT) countStates();
       return Visit.NEW;
     }
     old = seen;
