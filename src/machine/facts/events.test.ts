@@ -43,16 +43,13 @@ describe("1 event sources and priority", () => {
   it.each([
     ["nmi", 2],
     ["intr", 0x20],
-  ])(
-    "1.1 1.2 %s comes before a code breakpoint of the next instruction, which re-arises after the return",
-    (event, vector) => {
-      const w = world({ program: SPIN, registers: { dr0: "again", dr7: EXECUTE_0 } });
-      w.inject(event);
-      expect(w.untilDelivery()).toBe(vector);
-      expect(w.untilDelivery()).toBe(1);
-      expect(w.frame().rip).toBe(w.symbol("again"));
-    },
-  );
+  ])("1.1 1.2 %s comes before a code breakpoint of the next instruction, which re-arises after the return", (event, vector) => {
+    const w = world({ program: SPIN, registers: { dr0: "again", dr7: EXECUTE_0 } });
+    w.inject(event);
+    expect(w.untilDelivery()).toBe(vector);
+    expect(w.untilDelivery()).toBe(1);
+    expect(w.frame().rip).toBe(w.symbol("again"));
+  });
 
   it("1.1 a code breakpoint comes before the fetch fault of the same instruction", () => {
     const w = world({
@@ -208,6 +205,16 @@ describe("1 event sources and priority", () => {
     expect(w.halted).toBe(true);
     expect(w.step()).toBe(Status.STOPPED);
     expect(w.nmiPending).toBe(true);
+  });
+
+  it("1.1 10.1 an SMI is not in the model, and is said to be so", () => {
+    const w = world({ program: SPIN, scenario: { events: { smi: "anywhere" } } });
+    expect(w.inject("smi")).toBe(Status.UNSUPPORTED);
+  });
+
+  it("1.1 an instruction of more than 15 bytes is unsupported, and not guessed at", () => {
+    const w = world({ program: `${".byte 0x66\n".repeat(15)}nop` });
+    expect(() => w.step()).toThrow("unsupported (INSTRUCTION)");
   });
 
   it("1.1 4.17 a code breakpoint is looked for after RF, and RF is gone when the instruction has begun", () => {

@@ -1,7 +1,6 @@
 // Facts 2.x: NMIs, their blocking and their latch.
 
 import { describe, expect, it } from "vitest";
-import { Status } from "../../engine/abi.js";
 import { IF, NT, type Setup, type World, world } from "./harness.js";
 
 const SPIN = "again: nop\nnext: nop\njmp again";
@@ -278,9 +277,22 @@ describe("2 NMI", () => {
     expect(w.nmiBlocked).toBe(false);
   });
 
+  it("2.7 2.5 also when the IRET leads to CPL 3", () => {
+    const w = inNmi({ cpl: 3, idt: { nmi: { ist: 1 } } });
+    const frame = w.frame();
+    w.inject("nmi");
+    expect(w.trail(3)).toEqual(["on_nmi", "on_nmi+1", "#2"]);
+    expect(w.frame()).toEqual(frame);
+  });
+
   it("4.26 no event is recognised between the first push and the handler's first instruction", () => {
-    const w = inNmi();
-    expect(w.frame().rip).toBe(w.symbol("again"));
-    expect(w.step()).toBe(Status.OK);
+    const w = world({ program: SPIN, idt: { nmi: { ist: 1 } } });
+    w.set("dr0", w.symbol("ist1_stack_top") - 8n); // the first word that delivery pushes, on writes
+    w.set("dr7", 0x1_0401n);
+    w.inject("nmi");
+    w.inject("intr");
+    expect(w.trail(2)).toEqual(["#2", "#1"]);
+    expect(w.frame()).toMatchObject({ rip: w.symbol("on_nmi"), rsp: w.symbol("ist1_stack_top") - 40n });
+    expect(w.frame({ at: w.symbol("ist1_stack_top") - 40n })).toMatchObject({ rip: w.symbol("again"), ss: 0x18n });
   });
 });

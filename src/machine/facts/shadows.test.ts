@@ -207,6 +207,13 @@ describe("3.13 to 3.16 a watched MOV SS", () => {
     expect(w.trail(3)).toEqual(["load", "load+6", "#6", "on_ud"]);
   });
 
+  it("3.13 3.2 while an NMI that the shadow held back comes at that fault's handler", () => {
+    const w = watched("ud2").run("load+6");
+    w.inject("nmi");
+    expect(w.trail(2)).toEqual(["load+6", "#6", "#2"]);
+    expect(w.frame().rip).toBe(w.symbol("on_ud"));
+  });
+
   it.each([
     ["INT n", "int $0x30", "target", 0x30],
     ["INT3", "int3", "on_bp", 3],
