@@ -11,9 +11,10 @@ interface Vector {
   readonly refused?: true;
 }
 
-const VECTORS: readonly Vector[] = JSON.parse(
-  readFileSync(new URL("./vectors/gas.vectors.json", import.meta.url), "utf8"),
-);
+// bytes that no line gives are for the decoder alone
+const VECTORS = (
+  JSON.parse(readFileSync(new URL("./vectors/gas.vectors.json", import.meta.url), "utf8")) as readonly Vector[]
+).filter(({ line }) => !line.startsWith(".byte"));
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 

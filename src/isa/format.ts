@@ -49,18 +49,34 @@ function place(target: bigint, { symbol }: View): string {
   return name === undefined ? `0x${target.toString(16)}` : `${target.toString(16)} <${name}>`;
 }
 
-/** Does the memory operand show the segment override? 64-bit mode ignores all but FS and GS. */
-function shownSegment(memory: MemoryOperand, mode: Mode): Seg | undefined {
-  return mode === 64 && memory.segment !== undefined && memory.segment < Seg.FS ? undefined : memory.segment;
+/** Indirect near branches: 3E in front of them is CET's NOTRACK. (As a segment, DS is their default but for frames on the stack.) */
+const takesNotrack = ({ insn, row, mode }: View) =>
+  (row.op === Op.JMP || row.op === Op.CALL) && row.hasModrm && !(mode === 64 && insn.o16);
+
+/** The segment override that the memory operand shows. 64-bit mode ignores all but FS and GS. */
+function shownSegment({ segment }: MemoryOperand, view: View): Seg | undefined {
+  const ignored = view.mode === 64 ? (segment ?? 0) < Seg.FS : segment === Seg.DS && takesNotrack(view);
+  return ignored ? undefined : segment;
+}
+
+/** `%eiz` or `%riz`: a SIB byte without an index, where the same address has an encoding without one. */
+function phantomIndex({ base, scale }: MemoryOperand, view: View): string {
+  const { insn, mode, modrm } = view;
+  const hasSib = insn.addrSize !== 2 && modrm >> 6 !== 3 && (modrm & 7) === 4;
+  // RSP and R12 need the byte, and so does an absolute address in 64-bit mode
+  const needsSib = base === undefined ? mode === 64 && insn.addrSize === 8 : (base & 7) === 4;
+  return hasSib && view.row.hasModrm && (scale !== 1 || !needsSib)
+    ? register(insn.addrSize === 8 ? "riz" : "eiz", view)
+    : "";
 }
 
 function formatMemory(memory: MemoryOperand, view: View): string {
-  const { insn, mode, modrm, syntax } = view;
+  const { insn, modrm, syntax } = view;
   const { addrSize } = insn;
   const name = (number: number | undefined) => (number === undefined ? "" : register(gprName(number, addrSize), view));
   const base = memory.ripRelative ? register(addrSize === 8 ? "rip" : "eip", view) : name(memory.base);
-  const index = name(memory.index);
-  const segment = shownSegment(memory, mode);
+  const index = memory.index === undefined ? phantomIndex(memory, view) : name(memory.index);
+  const segment = shownSegment(memory, view);
   const prefix = segment === undefined ? "" : `${register(SEGMENT_NAMES[segment] ?? "", view)}:`;
   const absolute = base === "" && index === "";
   const disp = absolute ? hex(BigInt.asUintN(8 * addrSize, memory.disp)) : hex(memory.disp);
@@ -239,34 +255,63 @@ function unusedRex(view: View): string {
   return names === "" ? "rex" : `rex.${names}`;
 }
 
-/** Prefixes that change nothing the operands show, by their names, in the order of the bytes. */
-function prefixWords(view: View): readonly string[] {
+const segmentOf = (byte: number): Seg => (byte >= 0x64 ? byte - 0x60 : (byte >> 3) & 3);
+const PREFIX_BYTES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
+
+/** The name of a prefix that has no effect; undefined where the mnemonic or an operand shows it. */
+function prefixWord(byte: number, view: View): string | undefined {
   const { insn, row, mode } = view;
-  const words: string[] = [];
-  const hasMemory = insn.operands.some(({ kind }) => kind === "mem");
-  const usesAddress =
-    hasMemory || STRINGS.has(row.op) || row.flags.has("byaddr") || row.operands.some(({ letter }) => letter === "M");
-  const comparesString = row.op === Op.CMPS || row.op === Op.SCAS;
-  for (const byte of insn.bytes) {
-    if (byte === 0x66) {
-      if (row.prefix !== "66" && (insn.opSize !== 2 || COUNTED_BRANCHES.has(row.op))) words.push("data16");
-      else if (row.prefix !== "66" && (!row.sized || storesWord(view)) && !isWideNop(view)) words.push("data16");
-    } else if (byte === 0x67) {
-      if (!usesAddress) words.push(mode === 64 ? "addr32" : "addr16");
-    } else if (byte === 0xf0) words.push("lock");
-    else if (byte === 0xf2) {
-      if (row.prefix !== "F2") words.push(NEAR_BRANCHES.has(row.op) ? "bnd" : "repnz");
-    } else if (byte === 0xf3) {
-      if (row.prefix !== "F3") words.push(STRINGS.has(row.op) && !comparesString ? "rep" : "repz");
-    } else if ([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].includes(byte)) {
-      const segment = byte >= 0x64 ? byte - 0x60 : (byte >> 3) & 3;
-      const memory = insn.operands.find((operand) => operand.kind === "mem");
+  const memory = insn.operands.find((operand) => operand.kind === "mem");
+  switch (byte) {
+    case 0x66: {
+      if (row.prefix === "66") return undefined;
+      const changesSize = insn.opSize === 2 && !COUNTED_BRANCHES.has(row.op);
+      const sizeIsHidden = (!row.sized || storesWord(view)) && !isWideNop(view);
+      return !changesSize || sizeIsHidden ? "data16" : undefined;
+    }
+    case 0x67: {
+      const implied = STRINGS.has(row.op) || row.flags.has("byaddr");
+      const usesAddress = memory !== undefined || implied || row.operands.some(({ letter }) => letter === "M");
+      return usesAddress ? undefined : mode === 64 ? "addr32" : "addr16";
+    }
+    case 0xf0:
+      return "lock";
+    case 0xf2:
+      return row.prefix === "F2" ? undefined : NEAR_BRANCHES.has(row.op) ? "bnd" : "repnz";
+    case 0xf3: {
+      const comparesString = row.op === Op.CMPS || row.op === Op.SCAS;
+      return row.prefix === "F3" ? undefined : STRINGS.has(row.op) && !comparesString ? "rep" : "repz";
+    }
+    default: {
+      if (byte === 0x3e && takesNotrack(view)) return "notrack";
+      const segment = segmentOf(byte);
       const used = READS_SOURCE.has(row.op)
         ? insn.segment === segment
-        : memory !== undefined && shownSegment(memory, mode) === segment;
-      if (!used) words.push(SEGMENT_NAMES[segment] ?? "");
-    } else break;
+        : memory !== undefined && shownSegment(memory, view) === segment;
+      return used ? undefined : SEGMENT_NAMES[segment];
+    }
   }
+}
+
+/** A prefix that comes again later: only its last copy counts. */
+function repeatedPrefix(byte: number, mode: Mode): string | undefined {
+  if (byte === 0x66) return "data16";
+  if (byte === 0x67) return mode === 64 ? "addr32" : "addr16";
+  if (byte === 0xf0) return "lock";
+  if (byte === 0xf2 || byte === 0xf3) return byte === 0xf2 ? "repnz" : "repz";
+  return SEGMENT_NAMES[segmentOf(byte)];
+}
+
+/** Prefixes that change nothing the operands show, by their names, in the order of the bytes. */
+function prefixWords(view: View): readonly string[] {
+  const { bytes } = view.insn;
+  const prefixes = bytes.subarray(
+    0,
+    bytes.findIndex((byte) => !PREFIX_BYTES.has(byte)),
+  );
+  const words = Array.from(prefixes, (byte, i) =>
+    prefixes.includes(byte, i + 1) ? repeatedPrefix(byte, view.mode) : prefixWord(byte, view),
+  ).filter((word) => word !== undefined);
   const rexText = unusedRex(view);
   if (rexText !== "") words.push(rexText);
   return words;

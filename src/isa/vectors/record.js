@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { LINES, REFUSED } from "./lines.js";
+import { BYTES, LINES, REFUSED } from "./lines.js";
 
 const folder = mkdtempSync(join(tmpdir(), "vectors-"));
 const source = join(folder, "a.s");
@@ -42,7 +42,8 @@ function disassemble(options) {
 
 const vectors = [];
 for (const mode of [32, 64]) {
-  const lines = [...new Set(LINES[mode])];
+  const given = BYTES[mode].map((text) => `.byte 0x${text.replaceAll(" ", ",0x")}`);
+  const lines = [...new Set([...LINES[mode], ...given])];
   for (const { number, reason } of assemble(lines, mode)) console.error(`${mode}: ${lines[number - 1]}: ${reason}`);
   const refused = new Set(assemble(lines, mode).map(({ number }) => number));
   const accepted = lines.filter((_, i) => !refused.has(i + 1));
