@@ -3,7 +3,7 @@
 import { Kind, Op, Rec, RecFlag, Reg, Seg, State, Tag } from "../abi";
 import { returned } from "../owed/resume";
 import {
-  maskStack, peek, pop, prepare, push, setStackPointer, stackPointer, stackSize, writeStack,
+  maskStack, peek, pop, prepare, push, setStackPointer, stackPointer, writeStack,
 } from "./access";
 import { condition } from "./alu";
 import {
@@ -176,7 +176,7 @@ export function enter(): void {
   const last = maskStack(sp - bytes);
   prepare(Seg.SS, last, size, Access.WRITE);
   if (M.fault >= 0) return;
-  writeGpr(Reg.RBP, stackSize() == 8 ? 8 : size, frame);
+  writeGpr(Reg.RBP, size, frame); // with 66 the upper part of RBP stays
   setStackPointer(last);
 }
 

@@ -1,7 +1,7 @@
 // One instruction: from its operation to the function that has its semantics. RIP moves to M.next afterwards.
 
 import { Kind, Lack, Op, Rec, Reg, Seg } from "../abi";
-import { prepare, readForWrite, readMemory, writeBack, writeMemory } from "./access";
+import { linear, readForWrite, readMemory, writeBack, writeMemory } from "./access";
 import {
   binary, bswap, cbw, cmpxchg, cmpxchg8b, condition, cwd, div, imul2, lahf, movExtended, mul, sahf, unary, xadd, xchg,
 } from "./alu";
@@ -143,12 +143,12 @@ function xlat(): void {
   if (M.fault < 0) writeGpr(Reg.RAX, 1, value);
 }
 
-/** CMPXCHG8B, CMPXCHG16B (which wants 16-byte alignment). */
+/** CMPXCHG8B, CMPXCHG16B (which wants 16-byte alignment, whatever the page tables say). */
 function compareExchangeWide(): void {
   const half = opSize() >> 1;
   const at = effective();
   const seg = segment();
-  if (half == 8 && (prepare(seg, at, 8, Access.WRITE) & 15) != 0) {
+  if (half == 8 && (linear(seg, at, 16, Access.WRITE) & 15) != 0) {
     if (M.fault < 0) raise(GP, 0);
     return;
   }

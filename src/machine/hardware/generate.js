@@ -290,6 +290,7 @@ function encode(row, mode, n, next) {
 function targetAddress(op) {
   if (chance(3)) return DATA + BigInt(DATA_SIZE / 2 - 1 - below(8));
   if (chance(2)) return 1n << BigInt(47 + below(16));
+  if (op === Op.CMPXCHG8B && chance(10)) return DATA + BigInt(0x108 + 16 * below(0x1c0));
   if (op === Op.CMPXCHG8B && chance(85)) return DATA + BigInt(0x100 + 16 * below(0x1c0));
   if (chance(2) && !STRINGS.has(op)) return DATA + BigInt(DATA_SIZE - 1 - below(8));
   return DATA + BigInt(0x400 + below(0x1800));
@@ -452,7 +453,9 @@ function chooseInput(mode, insn, target, rip) {
   if (second?.kind === "gpr" && operands.at(-1).number === 1 && operands.at(-1).size === 1 && chance(70))
     input.put(1, BigInt(pick(COUNTS)), 1);
   if (STACK.has(op)) input.gpr[RSP] = stackAddress(mode);
-  if (op === Op.ENTER || op === Op.LEAVE) input.gpr[RBP] = stackAddress(mode);
+  // ENTER reads through RBP from level 2 on only
+  const pointer = op === Op.LEAVE || (op === Op.ENTER && (second.value & 31n) > 1n);
+  if (pointer) input.gpr[RBP] = stackAddress(mode);
   if (op === Op.XLAT) input.putAddress(3, target - (input.gpr[0] & 0xffn) - input.segmentBase(), insn.addrSize);
   const offset = memory && op >= Op.BT && op <= Op.BTC && second.kind === "gpr" ? second : undefined;
   if (offset) {
@@ -464,7 +467,7 @@ function chooseInput(mode, insn, target, rip) {
     const popped = op === Op.POP && memory.base === RSP ? BigInt(opSize) : 0n;
     const at = input.effective(memory, rip) + popped;
     if (isCanonical(at) && (at < DATA || at >= DATA + BigInt(DATA_SIZE))) return undefined;
-    if (chance(60) && memory.size <= 8) input.putMemory(at, value(memory.size), memory.size);
+    if (memory.size > 0 && memory.size <= 8 && chance(60)) input.putMemory(at, value(memory.size), memory.size);
     if (op === Op.CMPXCHG && chance(60)) input.put(0, input.memory(at, opSize), opSize);
     if (op === Op.CMPXCHG8B && chance(70)) {
       const half = opSize / 2;
