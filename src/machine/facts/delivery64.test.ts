@@ -199,6 +199,26 @@ describe("4.6 to 4.14 the stack", () => {
     expect(w.frame()).toMatchObject({ rip: w.symbol("again"), cs: 0x10n, rsp, ss: 0x18n });
   });
 
+  it("4.9 also an IST pointer or RSP0 that is not aligned", () => {
+    const w = world({ cpl: 3, program: SPIN, idt: { nmi: { ist: 1 } } });
+    w.write("cpu_tss+36", w.symbol("ist1_stack_top") - 3n);
+    w.write("cpu_tss+4", w.symbol("kernel_stack_top") - 1n);
+    deliver(w, "intr");
+    expect(w.rsp).toBe(w.symbol("kernel_stack_top") - 16n - 40n);
+    deliver(w, "nmi");
+    expect(w.rsp).toBe(w.symbol("ist1_stack_top") - 16n - 40n);
+  });
+
+  it("4.8 a same-level stack pointer that is not canonical is #SS(EXT) too, and #DF where #SS needs that stack", () => {
+    const w = world({ program: SPIN, idt: { ss: { ist: 2 } } });
+    w.set("rsp", NON_CANONICAL);
+    expectFault(w, "nmi", 12, 1n);
+    const v = world({ program: SPIN, idt: { df: { ist: 3 } } });
+    v.set("rsp", NON_CANONICAL);
+    expect(deliver(v, "nmi")).toBe(8);
+    expect(v.frame({ error: true })).toMatchObject({ error: 0n, rsp: NON_CANONICAL });
+  });
+
   it("4.10 RSP is 8 mod 16 at the handler's entry without, and 0 with an error code", () => {
     const w = world({ program: SPIN });
     deliver(w, "nmi");
