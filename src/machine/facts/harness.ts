@@ -416,6 +416,10 @@ function scenarioFile(setup: Setup): unknown {
 
 /** JSON is YAML; numbers beyond 2^53 are written in hexadecimal. */
 function yaml(value: unknown): string {
-  const text = JSON.stringify(value, (_, item) => (typeof item === "bigint" ? `@0x${item.toString(16)}@` : item), 1);
+  const text = JSON.stringify(
+    value,
+    (_, item) => (typeof item !== "bigint" ? item : item < 0n ? Number(item) : `@0x${item.toString(16)}@`),
+    1,
+  );
   return text.replace(/"@(0x[0-9a-f]+)@"/g, "$1");
 }
