@@ -211,12 +211,12 @@ describe("4.6 to 4.14 the stack", () => {
 
   it("4.8 a same-level stack pointer that is not canonical is #SS(EXT) too, and #DF where #SS needs that stack", () => {
     const w = world({ program: SPIN, idt: { ss: { ist: 2 } } });
-    w.set("rsp", NON_CANONICAL);
+    w.set("rsp", NON_CANONICAL + 4096n);
     expectFault(w, "nmi", 12, 1n);
     const v = world({ program: SPIN, idt: { df: { ist: 3 } } });
-    v.set("rsp", NON_CANONICAL);
+    v.set("rsp", NON_CANONICAL + 4096n);
     expect(deliver(v, "nmi")).toBe(8);
-    expect(v.frame({ error: true })).toMatchObject({ error: 0n, rsp: NON_CANONICAL });
+    expect(v.frame({ error: true })).toMatchObject({ error: 0n, rsp: NON_CANONICAL + 4096n });
   });
 
   it("4.10 RSP is 8 mod 16 at the handler's entry without, and 0 with an error code", () => {
@@ -311,6 +311,13 @@ describe("4.15 to 4.18 flags and RIP", () => {
     const w = world({ program: "int3" });
     w.set("rflags", w.flags | RF);
     w.step();
+    expect(w.frame().flags & RF).toBe(0n);
+  });
+
+  it("4.16 a breakpoint placed on an instruction pushes RF=0 like the INT3 that it stands for", () => {
+    const w = world({ program: SPIN });
+    w.set("rflags", w.flags | RF);
+    expect(deliver(w, "bp")).toBe(3);
     expect(w.frame().flags & RF).toBe(0n);
   });
 
