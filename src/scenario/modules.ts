@@ -1,13 +1,12 @@
 // The code of a scenario as modules: assembly and ELF files, stubs, the interrupted program, initial contents of regions.
 
 import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { assemble } from "../asm/assemble.js";
 import { InputError } from "../diagnostic.js";
 import { isElf, readElf } from "../image/elf.js";
 import type { ObjectModule } from "../image/module.js";
 import type { Part } from "./layout.js";
-import type { EmbeddedText, Path, ScenarioSource } from "./read.js";
+import { beside, type EmbeddedText, type Path, type ScenarioSource } from "./read.js";
 import type { ProgramFile } from "./schema.js";
 
 /** Boot protocol magic of a bzImage, at 0x202. */
@@ -48,7 +47,7 @@ function readCode(
   define: ReadonlyMap<string, bigint>,
 ): ObjectModule {
   const at = source.locate(path);
-  const file = join(dirname(at.file), name);
+  const file = beside(at.file, name);
   let bytes: Uint8Array;
   try {
     bytes = readFileSync(file);

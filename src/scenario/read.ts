@@ -1,7 +1,7 @@
 // From YAML text to a checked ScenarioFile in which every value still knows its file, line and column.
 
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import * as v from "valibot";
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import { InputError, type Location } from "../diagnostic.js";
@@ -71,6 +71,11 @@ export function readScenario(file: string): ScenarioSource {
   throw schemaError(root, result.issues);
 }
 
+/** A path as a scenario file writes it: relative to that file's folder, or absolute. */
+export function beside(file: string, path: string): string {
+  return isAbsolute(path) ? path : join(dirname(file), path);
+}
+
 /** `path` is a scenario file, or a folder with a scenario.yaml in it. InputError when there is none. */
 export function scenarioPath(path: string, from?: Location): string {
   if (!existsSync(path))
@@ -100,7 +105,7 @@ function readTree(file: string, from: Location | undefined, chain: readonly stri
     return node;
   }
   if (typeof base.content !== "string") throw new InputError("extends: expected the path of a scenario file", base.at);
-  const path = scenarioPath(join(dirname(file), base.content), base.at);
+  const path = scenarioPath(beside(file, base.content), base.at);
   return merge(readTree(path, base.at, [...chain, file]), node, []);
 }
 
