@@ -57,15 +57,12 @@ describe("7. RETF", () => {
     ["lretw", 2, 4],
     ["lretq $0x20", 8, 0x30],
     ["lret $0x20", 4, 0x28],
-  ] as const)(
-    "7.10 %s pops words of %i bytes; RSP moves by %i, the immediate after the pops",
-    (spelling, size, moved) => {
-      const w = at(spelling);
-      const rsp = push(w, size, [0x8123n, KERNEL]);
-      w.step();
-      expect([w.rip, w.rsp - rsp]).toEqual([0x8123n, BigInt(moved)]);
-    },
-  );
+  ] as const)("7.10 %s pops words of %i bytes; RSP moves by %i, the immediate after the pops", (spelling, size, moved) => {
+    const w = at(spelling);
+    const rsp = push(w, size, [0x8123n, KERNEL]);
+    w.step();
+    expect([w.rip, w.rsp - rsp]).toEqual([0x8123n, BigInt(moved)]);
+  });
 
   it("7.10 the default 32-bit form zero-extends RIP", () => {
     const w = at("lret");
