@@ -169,6 +169,13 @@ describe("6. IRET in IA-32e mode", () => {
     expect(["rax", "rsi", "cs", "ss", "ds", "gs_base", "cr2"].map((name) => w.reg(name))).toEqual(before);
   });
 
+  it.each([["intel"], ["amd"]] as const)("2.5, 2.6 an IRET that completes unblocks NMIs (%s)", (cpu) => {
+    const w = at("iretq", { cpu, idt: { nmi: { ist: 1 } } });
+    w.inject("nmi");
+    w.run("go");
+    expect(w.nmiBlocked).toBe(false);
+  });
+
   it("6.8 an accessed bit that cannot be written faults before anything is committed", () => {
     const w = at("iretq");
     w.descriptor(0x50, 0xfa); // not accessed
