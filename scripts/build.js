@@ -31,9 +31,9 @@ function step(name, sources, output, build) {
   const newestSource = Math.max(...sources.map((source) => newest(join(root, source))));
   if (existsSync(out) && statSync(out).mtimeMs > newestSource) return;
   process.stderr.write(`building ${name}\n`);
+  const start = new Date(); // what is changed while it builds is built the next time
   build();
-  const now = new Date();
-  utimesSync(out, now, now); // tsc leaves its file as it is when nothing that counts has changed
+  utimesSync(out, start, start); // tsc leaves its file as it is when nothing that counts has changed
 }
 
 if (!existsSync(join(root, "src"))) process.exit(0); // an installed package: dist/ came with it
