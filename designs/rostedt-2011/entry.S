@@ -6,8 +6,8 @@
  *     -16  original RSP                       -112  copied RSP
  *     -24  original RFLAGS                    -120  copied RFLAGS
  *     -32  original CS                        -128  copied CS
- *     -40  original RIP                       -136  copied RIP      the frame that the last IRETQ uses
- *     -48  temporary storage for rdx          -144  ORIG_RAX        high end of pt_regs, which ends with the copy
+ *     -40  original RIP                       -136  copied RIP       the frame that the last IRETQ uses
+ *     -48  temporary storage for rdx          -144  ORIG_RAX         pt_regs: from r15 to the copied frame
  *     -56  NMI executing                      -264  r15
  *     -64  saved SS
  *     -72  saved RSP
@@ -15,8 +15,8 @@
  *     -88  saved CS
  *     -96  saved RIP
  *
- * The archive's copy of the patch has lost its labels, some lines, and what stood between < and >. Every number is the
- * post's. Where the text left a choice, a comment says "Reconstructed".
+ * The archive's copy of the patch has lost its labels and some lines. Every number is the post's. Where the text left a
+ * choice, a comment says "Reconstructed".
  *
  * Symbols that change it:
  *   NO_VARIABLE, NO_STACK_TEST, NO_SAVED_FRAME, NO_FIXUP_CHECK   leave one piece out
@@ -29,10 +29,7 @@
 	.set	KERNEL_DS, 0x18
 	.set	FLAG_DF, 0x400
 
-/*
- * Is the address in \stack on the NMI stack whose high end is in \reg? Both ends count as inside. Reconstructed: the
- * post has `cmpq %\reg, \stack`, with the stack's address computed into the register by the line before.
- */
+/* Is the address in \stack on the NMI stack whose high end is in \reg? Both ends count as inside. */
 	.macro	test_in_nmi reg stack nmi_ret normal_ret
 	cmpq	%\reg, \stack
 	ja	\normal_ret
@@ -84,7 +81,7 @@ nested_nmi:
 .endif
 	/*
 	 * Make the copied frame lead to repeat_nmi, with RSP right below the saved frame. The posted lines use rdi here,
-	 * which belongs to the interrupted handler; the comment above them promises rdx. (mutant-posted-rdi.yaml)
+	 * which belongs to the interrupted handler; the comment above them promises rdx. (as-posted.yaml)
 	 */
 .ifdef POSTED_RDI
 	leaq	-6*8(%rsp), %rdi
@@ -109,7 +106,7 @@ nested_nmi:
 
 nested_nmi_out:
 	popq	%rdx
-	/* Back to the first NMI. This IRETQ unblocks NMIs; a nested NMI that lost its context does not get it back. */
+	/* Reconstructed: the line itself is lost, but "an NMI handler that loses NMI context will not get it back". */
 	iretq
 
 first_nmi:
@@ -121,7 +118,7 @@ first_nmi:
 	.rept	5
 	pushq	4*8(%rsp)		/* the copied frame, from the saved one */
 	.endr
-	/* Do not pop rdx. Reconstructed: the lines say so and fetch it with this MOV. */
+	/* Do not pop rdx, fetch it: nested NMIs will write here. */
 	movq	11*8(%rsp), %rdx
 
 	/* Reconstructed: repeat_nmi comes here with all registers as they were, so after rdx was fetched. */
