@@ -74,21 +74,28 @@ function jobFile(): URL {
 /** One job for a thread; undefined when an interrupt comes first. */
 function ask(thread: Worker, job: Job, signal?: AbortSignal): Promise<Verdict | undefined> {
   return new Promise((resolve, reject) => {
-    const end = (act: () => void) => {
-      signal?.removeEventListener("abort", aborted);
-      thread.removeAllListeners();
-      act();
+    const end = () => {
+      signal?.removeEventListener("abort", onAbort);
+      thread.off("error", onError);
+      thread.off("message", onMessage);
     };
-    const aborted = () => end(() => resolve(undefined));
-    signal?.addEventListener("abort", aborted);
-    thread.on("error", (error) => end(() => reject(error)));
-    thread.on("message", (answer: JobAnswer) =>
-      end(() => {
-        if (answer.kind === "verdict") resolve(answer.verdict);
-        else if (answer.kind === "input") reject(new InputError(answer.text, answer.location, answer.notes));
-        else reject(new Error(answer.text));
-      }),
-    );
+    const onAbort = () => {
+      end();
+      resolve(undefined);
+    };
+    const onError = (error: Error) => {
+      end();
+      reject(error);
+    };
+    const onMessage = (answer: JobAnswer) => {
+      end();
+      if (answer.kind === "verdict") resolve(answer.verdict);
+      else if (answer.kind === "input") reject(new InputError(answer.text, answer.location, answer.notes));
+      else reject(new Error(answer.text));
+    };
+    signal?.addEventListener("abort", onAbort);
+    thread.on("error", onError);
+    thread.on("message", onMessage);
     thread.postMessage(job);
   });
 }
