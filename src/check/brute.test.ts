@@ -70,6 +70,29 @@ const STACKS = {
 };
 const FULL = { tables: { idt: IDT }, stacks: STACKS, ...BODY };
 
+/** An NMI sets a flag; its handler is short only where it interrupts `second`. Breakpoints find the flag set. */
+const LONG_FIRST = `
+entry_nmi: movb $1, flag
+  cmpq $second, (%rsp)
+  je out
+  .rept 10
+  nop
+  .endr
+out: iretq
+entry_bp: testb $1, flag
+  jnz bad
+  iretq
+bad: jmp bad
+.data
+flag: .quad 0`;
+const TWO_WAYS = {
+  cpl: 0 as const,
+  program: "start: nop\nnop\nsecond: nop",
+  unreached: ["bad"],
+  tables: { idt: { nmi: { entry: "entry_nmi", ist: 1 }, bp: "entry_bp" } },
+  events: { nmi: { in: "program" } },
+};
+
 const SCENARIOS: ReadonlyArray<readonly [string, Small, Partial<BruteResult>]> = [
   ["NMIs alone", { kernel: NAIVE, ...BODY }, { verdict: "holds" }],
   ["NMIs in kernel code", { kernel: NAIVE, cpl: 0, ...BODY }, { verdict: "holds" }],
@@ -170,13 +193,25 @@ const SCENARIOS: ReadonlyArray<readonly [string, Small, Partial<BruteResult>]> =
     { verdict: "holds" },
   ],
   [
-    "two ways of different length to the same state",
+    "two ways to a state, the longer one found first: a violation behind it",
+    { kernel: LONG_FIRST, ...TWO_WAYS, program: `${TWO_WAYS.program}\ntestb $1, flag\njnz bad\njmp start` },
+    // three instructions of the program, three of the handler, two of the program, and `bad`, which is not executed
+    { verdict: "violated", events: 1, instructions: 2 + 4 + 3, properties: new Set([Prop.UNREACHED]) },
+  ],
+  [
+    "two ways to a state, the longer one found first: a violation after one event more",
     {
-      kernel: "entry_nmi: test $1, %rbx\n jz out\n nop\n nop\n nop\nout: iretq",
-      program: "again: xor $1, %rbx\nmov $0, %ebx\nnop\njmp again",
-      registers: { rbx: 0 },
+      kernel: LONG_FIRST,
+      ...TWO_WAYS,
+      program: `${TWO_WAYS.program}\nthird: nop\njmp start`,
+      events: { nmi: { in: "program" }, bp: { in: ["third", "third+1"] } },
     },
-    {},
+    { verdict: "violated", events: 2, instructions: 2 + 4 + 1 + 2, properties: new Set([Prop.UNREACHED]) },
+  ],
+  [
+    "two ways to a state, the longer one found first: an endless run behind it",
+    { kernel: LONG_FIRST, ...TWO_WAYS, program: `${TWO_WAYS.program}\nint3\njmp start`, unreached: [] },
+    { verdict: "violated", events: 1, properties: new Set([Prop.PROGRESS]) },
   ],
   [
     "a program that ends",

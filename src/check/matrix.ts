@@ -53,7 +53,7 @@ export const OWN_EVENTS = "own";
 export interface MatrixOptions {
   /** checks at a time; default: the cores */
   readonly workers?: number;
-  /** every scenario file against every threat, not only each folder's scenario.yaml and the files that name `threats` */
+  /** every scenario file against every threat, not only each folder's scenario.yaml */
   readonly all?: boolean;
   readonly signal?: AbortSignal;
   /** hears of each check that ends; `seconds` since the matrix began */
@@ -72,7 +72,7 @@ export async function runMatrix(folder: string, options: MatrixOptions = {}): Pr
   const elapsed = () => (performance.now() - start) / 1000;
   const threats = [OWN_EVENTS, ...THREAT_NAMES];
   const rows = listScenarios(folder).flatMap((entry) => {
-    const wide = options.all || entry.expected.size > 0 || isDesign(entry);
+    const wide = options.all || isDesign(entry);
     const programs = wide ? entry.programs : entry.programs.slice(0, 1);
     return programs.map((program) => ({ entry, program, wide }));
   });
