@@ -195,7 +195,7 @@ const SCENARIOS: ReadonlyArray<readonly [string, Small, Partial<BruteResult>]> =
   [
     "two ways to a state, the longer one found first: a violation behind it",
     { kernel: LONG_FIRST, ...TWO_WAYS, program: `${TWO_WAYS.program}\ntestb $1, flag\njnz bad\njmp start` },
-    // three instructions of the program, three of the handler, two of the program, and `bad`, which is not executed
+    // two instructions of the program, four of the handler, three of the program; `bad` is not executed
     { verdict: "violated", events: 1, instructions: 2 + 4 + 3, properties: new Set([Prop.UNREACHED]) },
   ],
   [
