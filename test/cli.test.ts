@@ -45,8 +45,8 @@ describe("exit status", () => {
   it.each([
     ["holds", GOOD, [], 0, /^holds for any number of events$/m],
     ["violated", BAD, [], 1, /^violated: \S+$/m],
-    ["incomplete", LONG, ["--max-states", "1000"], 3, /^incomplete.*\n[^]*the bound of 1000 states was reached/m],
-    ["unsupported", LACKING, [], 3, /^unsupported.*\n[^]*0f 77/m],
+    ["incomplete", LONG, ["--max-states", "1000"], 3, /^incomplete.*\n.*the bound of 1000 states was reached/ms],
+    ["unsupported", LACKING, [], 3, /^unsupported.*\n.*0f 77/ms],
   ] as const)("check: %s", (name, setup, more, status, text) => {
     const result = run(["check", design(name, setup), ...more]);
     expect([result.status, result.err]).toEqual([status, ""]);
@@ -284,7 +284,7 @@ describe("help", () => {
   it("says what there is, with status 0", () => {
     const { status, out, err } = run(["--help"]);
     expect([status, err]).toEqual([0, ""]);
-    expect(out).toMatch(/check[^]*trace[^]*matrix[^]*Exit status: 0 holds/);
+    expect(out).toMatch(/check.*trace.*matrix.*Exit status: 0 holds/s);
   });
 
   it("the version is that of package.json", () => {
