@@ -440,7 +440,7 @@ describe("code that changes", () => {
 describe("an instruction across a page boundary", () => {
   const CROSSING = "mov $0, %rbx"; // 48 c7 c3 00 00 00 00
   const crossing = () => {
-    const data = `.skip 4093, 0x90\ncross: .byte 0x48, 0xc7, 0xc3, 0, 0, 0, 0\nend: nop\n`;
+    const data = `.skip 4093, 0x90\ncross: .byte 0x48, 0xc7, 0xc3, 0, 0, 0, 0\nend: .skip 16\n`;
     const w = world({
       program: "go: jmp *%rdi\n",
       memory: { pages: { size: 8192n, executable: true, data } },
