@@ -350,6 +350,8 @@ describe("the I/O permission bitmap", () => {
 
   it("what lies beyond the TSS limit is closed", () => {
     expect(inUser("in $4, %al", 0n, { limit: 0x67n })).toBe(13);
+    expect(inUser("in $4, %al", 0n, { limit: 0x68n })).toBe(13); // two bytes are read, always
+    expect(inUser("in $4, %al", 0n, { limit: 0x69n })).toBe(-1);
     expect(inUser("in $4, %al", 0n, { limit: 0x65n })).toBe(13);
   });
 
