@@ -24,7 +24,9 @@ export class InputError extends Error {
 export function formatDiagnostic(error: InputError): string {
   const { location } = error;
   const where = location
-    ? [location.file, location.line, location.line === undefined ? undefined : location.column].filter((part) => part !== undefined).join(":")
+    ? [location.file, location.line, location.line === undefined ? undefined : location.column]
+        .filter((part) => part !== undefined)
+        .join(":")
     : "";
   const head = where === "" ? `error: ${error.message}` : `${where}: error: ${error.message}`;
   return [head, ...error.notes.map((note) => `  note: ${note}`)].join("\n");

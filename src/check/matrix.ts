@@ -77,12 +77,9 @@ export async function runMatrix(folder: string, options: MatrixOptions = {}): Pr
     return programs.map((program) => ({ entry, program, wide }));
   });
   const cells = rows.flatMap(({ entry, program, wide }) =>
-    threats.map((threat): Cell & { applies: boolean } => {
-      const cell = { entry, program, threat };
-      return { ...cell, applies: applies(cell) && (wide || threat === OWN_EVENTS) };
-    }),
+    threats.map((threat) => ({ entry, program, threat, asked: wide || threat === OWN_EVENTS })),
   );
-  const wanted = cells.filter((cell) => cell.applies);
+  const wanted = cells.filter((cell) => cell.asked && applies(cell));
   let done = 0;
   const verdicts = await runJobs(wanted.map(job), {
     size: options.workers ?? availableParallelism(),
@@ -97,7 +94,7 @@ export async function runMatrix(folder: string, options: MatrixOptions = {}): Pr
     },
   });
   const results = new Map(wanted.map((cell, n) => [cell as Cell, verdicts[n]]));
-  const filled = cells.map((cell) => fill(cell, cell.applies, results.get(cell)));
+  const filled = cells.map((cell) => fill(cell, results.get(cell)));
   return {
     threats,
     rows: rows.map(({ entry, program }, n) => ({
@@ -119,11 +116,12 @@ function job({ entry, program, threat }: Cell): Job {
   return { file: entry.file, program, ...(threat !== OWN_EVENTS && { threat }) };
 }
 
-function fill(cell: Cell, applies: boolean, verdict: Verdict | undefined): MatrixCell {
-  const expectation = expectationOf(cell);
+function fill(cell: Cell & { readonly asked: boolean }, verdict: Verdict | undefined): MatrixCell {
+  const { asked } = cell;
+  const expectation = asked ? expectationOf(cell) : undefined;
   const base = {
     threat: cell.threat,
-    applies,
+    applies: asked && applies(cell),
     ...(expectation && { expected: expectedResult(expectation) }),
   };
   if (!verdict) return base;

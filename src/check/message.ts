@@ -8,6 +8,7 @@ import { owedName, placer, registerName, vectorName } from "./words.js";
 
 const NOWHERE = 64;
 const FRAME = 65;
+const STALE = 66;
 
 function hex(value: bigint): string {
   return `0x${BigInt.asUintN(64, value).toString(16)}`;
@@ -82,6 +83,9 @@ function resumeSentence(machine: Machine, contexts: ContextList, what: number, a
   if (what === NOWHERE) return `${here} gives control to user code at ${at}, but ${owed} is what is owed`;
   if (what === FRAME) {
     return `${here} pops the frame at ${place(actual) || hex(actual)} that was pushed for a context, and control goes to ${at}; ${owed} is never resumed there`;
+  }
+  if (what === STALE) {
+    return `${here} pops the frame at ${place(actual) || hex(actual)} that was pushed for a context, but what stands there is left of a nested run that is over; ${owed} is never resumed`;
   }
   const name = owedName(what);
   const wanted = top && owedWord(machine, top.record, what);

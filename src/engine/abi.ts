@@ -9,11 +9,28 @@
 export enum Op {
   UNSUPPORTED = 0,
   // two-operand arithmetic: [dst, src]
-  ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST,
+  ADD,
+  OR,
+  ADC,
+  SBB,
+  AND,
+  SUB,
+  XOR,
+  CMP,
+  TEST,
   // one operand: [dst]
-  INC, DEC, NEG, NOT,
+  INC,
+  DEC,
+  NEG,
+  NOT,
   // [dst, src]; MOVZX/MOVSX: operand sizes differ (MOVSXD is MOVSX with a 4-byte source)
-  MOV, MOVZX, MOVSX, LEA, XCHG, XADD, CMPXCHG,
+  MOV,
+  MOVZX,
+  MOVSX,
+  LEA,
+  XCHG,
+  XADD,
+  CMPXCHG,
   /** [mem]; opSize 8 is CMPXCHG8B, 16 is CMPXCHG16B */
   CMPXCHG8B,
   BSWAP,
@@ -21,40 +38,75 @@ export enum Op {
   PUSH,
   /** [dst] (register, memory or segment register) */
   POP,
-  PUSHA, POPA, PUSHF, POPF,
+  PUSHA,
+  POPA,
+  PUSHF,
+  POPF,
   /** [imm16 size, imm8 level] */
   ENTER,
   LEAVE,
   // [dst, count]: count is an immediate (1 for the D0/D1 forms) or CL
-  ROL, ROR, RCL, RCR, SHL, SHR, SAR,
+  ROL,
+  ROR,
+  RCL,
+  RCR,
+  SHL,
+  SHR,
+  SAR,
   /** [dst, src, count] */
-  SHLD, SHRD,
+  SHLD,
+  SHRD,
   // [src], accumulator implied
-  MUL, IMUL1, DIV, IDIV,
+  MUL,
+  IMUL1,
+  DIV,
+  IDIV,
   /** [dst, src] or [dst, src, imm] */
   IMUL2,
   // [base, offset]
-  BT, BTS, BTR, BTC,
+  BT,
+  BTS,
+  BTR,
+  BTC,
   // [dst, src]
-  BSF, BSR, TZCNT, LZCNT, POPCNT,
+  BSF,
+  BSR,
+  TZCNT,
+  LZCNT,
+  POPCNT,
   // cond in the record. SETCC [dst], CMOVCC [dst, src], JCC [rel]
-  SETCC, CMOVCC, JCC,
+  SETCC,
+  CMOVCC,
+  JCC,
   /** [rel | reg | mem], near */
-  JMP, CALL,
+  JMP,
+  CALL,
   /** [] or [imm16], near */
   RET,
   /** far: [far immediate] or [mem m16:16/32/64] */
-  JMPF, CALLF,
+  JMPF,
+  CALLF,
   /** [] or [imm16], far */
   RETF,
   IRET,
   /** [imm8] */
   INT,
-  INT3, INT1, INTO,
+  INT3,
+  INT1,
+  INTO,
   // [rel]; the counter's width is addrSize
-  LOOP, LOOPE, LOOPNE, JCXZ,
+  LOOP,
+  LOOPE,
+  LOOPNE,
+  JCXZ,
   // string instructions: opSize is the element, operands implied, REP/REPNE in flags, source segment in `seg`
-  MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS,
+  MOVS,
+  CMPS,
+  STOS,
+  LODS,
+  SCAS,
+  INS,
+  OUTS,
   /** [AL/AX/EAX, imm8 | DX] */
   IN,
   /** [imm8 | DX, AL/AX/EAX] */
@@ -63,26 +115,56 @@ export enum Op {
   CBW,
   /** CWD, CDQ, CQO by opSize */
   CWD,
-  LAHF, SAHF, CLC, STC, CMC, CLD, STD, CLI, STI, CLAC, STAC,
+  LAHF,
+  SAHF,
+  CLC,
+  STC,
+  CMC,
+  CLD,
+  STD,
+  CLI,
+  STI,
+  CLAC,
+  STAC,
   XLAT,
   /** NOP in all forms, ENDBR, PREFETCH, RDSSP with CET off; a memory operand is not accessed */
   NOP,
-  PAUSE, LFENCE, MFENCE, SFENCE, SERIALIZE,
-  CPUID, RDTSC, RDTSCP,
+  PAUSE,
+  LFENCE,
+  MFENCE,
+  SFENCE,
+  SERIALIZE,
+  CPUID,
+  RDTSC,
+  RDTSCP,
   /** UD0, UD1, UD2: the defined way to raise #UD */
   UD,
   HLT,
   /** opSize 4 or 8 (REX.W) for SYSRET and SYSEXIT */
-  SYSCALL, SYSRET, SYSENTER, SYSEXIT,
-  SWAPGS, RDMSR, WRMSR,
+  SYSCALL,
+  SYSRET,
+  SYSENTER,
+  SYSEXIT,
+  SWAPGS,
+  RDMSR,
+  WRMSR,
   // [mem]
-  LGDT, LIDT, SGDT, SIDT,
+  LGDT,
+  LIDT,
+  SGDT,
+  SIDT,
   // [r/m]
-  LLDT, LTR, SLDT, STR, LMSW, SMSW,
+  LLDT,
+  LTR,
+  SLDT,
+  STR,
+  LMSW,
+  SMSW,
   CLTS,
   /** [mem], not accessed */
   INVLPG,
-  WBINVD, INVD,
+  WBINVD,
+  INVD,
   /** [reg, mem128] */
   INVPCID,
   /** [reg, creg] or [creg, reg] */
@@ -96,12 +178,18 @@ export enum Op {
   /** [reg, mem far]; the segment register is operand 2: LDS LES LSS LFS LGS */
   LSEG,
   // [dst, r/m16]
-  LAR, LSL,
+  LAR,
+  LSL,
   // [r/m16]
-  VERR, VERW,
+  VERR,
+  VERW,
   // [reg]
-  RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE,
-  ERETS, ERETU,
+  RDFSBASE,
+  RDGSBASE,
+  WRFSBASE,
+  WRGSBASE,
+  ERETS,
+  ERETU,
   /** [r/m16] */
   LKGS,
   RSM,
@@ -121,7 +209,9 @@ export enum Kind {
   IMM,
   /** the value is in `imm2` (second immediate: ENTER's level) */
   IMM2,
-  SREG, CREG, DREG,
+  SREG,
+  CREG,
+  DREG,
   /** branch displacement in `imm`, relative to the next instruction */
   REL,
   /** far immediate: offset in `imm`, selector in `imm2` */
@@ -143,9 +233,18 @@ export enum Rec {
   COND = 6,
   /** effective segment of the memory operand (or of a string source), Seg */
   SEG = 7,
-  KIND0 = 8, KIND1 = 9, KIND2 = 10, KIND3 = 11,
-  REG0 = 12, REG1 = 13, REG2 = 14, REG3 = 15,
-  SIZE0 = 16, SIZE1 = 17, SIZE2 = 18, SIZE3 = 19,
+  KIND0 = 8,
+  KIND1 = 9,
+  KIND2 = 10,
+  KIND3 = 11,
+  REG0 = 12,
+  REG1 = 13,
+  REG2 = 14,
+  REG3 = 15,
+  SIZE0 = 16,
+  SIZE1 = 17,
+  SIZE2 = 18,
+  SIZE3 = 19,
   /** base register 0..15, Base.NONE or Base.RIP */
   BASE = 20,
   /** index register 0..15, Base.NONE */
@@ -172,7 +271,10 @@ export enum Rec {
 }
 
 /** Special values of Rec.BASE and Rec.INDEX. */
-export enum Base { NONE = 16, RIP = 17 }
+export enum Base {
+  NONE = 16,
+  RIP = 17,
+}
 
 export enum RecFlag {
   LOCK = 1,
@@ -187,15 +289,40 @@ export enum RecFlag {
 }
 
 /** Segment registers in encoding order. */
-export enum Seg { ES = 0, CS, SS, DS, FS, GS, LDTR, TR }
+export enum Seg {
+  ES = 0,
+  CS,
+  SS,
+  DS,
+  FS,
+  GS,
+  LDTR,
+  TR,
+}
 
 /**
  * The register block: 64-bit words, index times 8 is the byte offset. Words before FIRST_COLD change at every step and
  * are hashed afresh; the rest seldom change, and their part of the fingerprint is kept until one does.
  */
 export enum Reg {
-  RAX = 0, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15,
-  RIP, RFLAGS,
+  RAX = 0,
+  RCX,
+  RDX,
+  RBX,
+  RSP,
+  RBP,
+  RSI,
+  RDI,
+  R8,
+  R9,
+  R10,
+  R11,
+  R12,
+  R13,
+  R14,
+  R15,
+  RIP,
+  RFLAGS,
   /** State bits: what the CPU and the checker remember between instructions */
   STATE,
   /** number of contexts owed a resume */
@@ -204,32 +331,83 @@ export enum Reg {
   CTXHASH,
   FIRST_COLD,
   // segment registers: selector, base, limit (bytes, already scaled), attributes (Attr)
-  ES_SEL = 21, ES_BASE, ES_LIMIT, ES_ATTR,
-  CS_SEL, CS_BASE, CS_LIMIT, CS_ATTR,
-  SS_SEL, SS_BASE, SS_LIMIT, SS_ATTR,
-  DS_SEL, DS_BASE, DS_LIMIT, DS_ATTR,
-  FS_SEL, FS_BASE, FS_LIMIT, FS_ATTR,
-  GS_SEL, GS_BASE, GS_LIMIT, GS_ATTR,
-  LDTR_SEL, LDTR_BASE, LDTR_LIMIT, LDTR_ATTR,
-  TR_SEL, TR_BASE, TR_LIMIT, TR_ATTR,
-  GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT,
-  CR0, CR2, CR3, CR4, CR8, EFER,
-  STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE,
-  SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP,
-  MCG_STATUS, DEBUGCTL, SPEC_CTRL, TSC_AUX, PAT, APIC_BASE,
-  DR0, DR1, DR2, DR3, DR6, DR7,
+  ES_SEL = 21,
+  ES_BASE,
+  ES_LIMIT,
+  ES_ATTR,
+  CS_SEL,
+  CS_BASE,
+  CS_LIMIT,
+  CS_ATTR,
+  SS_SEL,
+  SS_BASE,
+  SS_LIMIT,
+  SS_ATTR,
+  DS_SEL,
+  DS_BASE,
+  DS_LIMIT,
+  DS_ATTR,
+  FS_SEL,
+  FS_BASE,
+  FS_LIMIT,
+  FS_ATTR,
+  GS_SEL,
+  GS_BASE,
+  GS_LIMIT,
+  GS_ATTR,
+  LDTR_SEL,
+  LDTR_BASE,
+  LDTR_LIMIT,
+  LDTR_ATTR,
+  TR_SEL,
+  TR_BASE,
+  TR_LIMIT,
+  TR_ATTR,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  CR0,
+  CR2,
+  CR3,
+  CR4,
+  CR8,
+  EFER,
+  STAR,
+  LSTAR,
+  CSTAR,
+  FMASK,
+  KERNEL_GS_BASE,
+  SYSENTER_CS,
+  SYSENTER_ESP,
+  SYSENTER_EIP,
+  MCG_STATUS,
+  DEBUGCTL,
+  SPEC_CTRL,
+  TSC_AUX,
+  PAT,
+  APIC_BASE,
+  DR0,
+  DR1,
+  DR2,
+  DR3,
+  DR6,
+  DR7,
   /** DR6 bits of a debug trap that is pending (BS, B0..B3), fact 8.1, 8.5 */
   PENDING_DB,
   /** how often each limited event may still strike: eight 8-bit counters */
   BUDGET,
   /** the register frame that the handler's body was given (linear address), and the depth at which the body runs */
-  BODY_FRAME, BODY_DEPTH,
+  BODY_FRAME,
+  BODY_DEPTH,
   /** one past the last word that belongs to the fingerprint */
   HASHED,
   /** address of the innermost context's record, 0 without one; where the next record goes */
-  CTX_TOP = HASHED, CTX_NEXT,
+  CTX_TOP = HASHED,
+  CTX_NEXT,
   /** fingerprint of memory, relative to its initial contents; fingerprint of the cold registers */
-  MEM_HASH, COLD_HASH,
+  MEM_HASH,
+  COLD_HASH,
   COUNT,
 }
 
@@ -242,12 +420,43 @@ export enum Ctx {
   /** vector, or CtxBy; bit 8: the context's own instruction faulted (CTX_FAULT) */
   BY,
   CPL,
-  RIP, CS, RFLAGS, RSP, SS,
-  RAX, RCX, RDX, RBX, RSP_COPY, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15,
-  FS_BASE, GS_BASE, KERNEL_GS_BASE, CR3, DR0, DR1, DR2, DR3, DR7,
-  DS, ES, FS, GS,
+  RIP,
+  CS,
+  RFLAGS,
+  RSP,
+  SS,
+  RAX,
+  RCX,
+  RDX,
+  RBX,
+  RSP_COPY,
+  RBP,
+  RSI,
+  RDI,
+  R8,
+  R9,
+  R10,
+  R11,
+  R12,
+  R13,
+  R14,
+  R15,
+  FS_BASE,
+  GS_BASE,
+  KERNEL_GS_BASE,
+  CR3,
+  DR0,
+  DR1,
+  DR2,
+  DR3,
+  DR7,
+  DS,
+  ES,
+  FS,
+  GS,
   /** linear address of the frame that delivery pushed, and one past it; both 0 where nothing was pushed */
-  FRAME_LOW, FRAME_HIGH,
+  FRAME_LOW,
+  FRAME_HIGH,
   /** faulting address of a #PF */
   CR2,
   /** State.USER_RSP and State.BODY as they were */
@@ -256,7 +465,12 @@ export enum Ctx {
 }
 
 /** Ctx.BY beyond the vectors. */
-export enum CtxBy { FAULT = 0x100, SYSCALL = 0x200, SYSENTER = 0x201, VECTOR_MASK = 0xff }
+export enum CtxBy {
+  FAULT = 0x100,
+  SYSCALL = 0x200,
+  SYSENTER = 0x201,
+  VECTOR_MASK = 0xff,
+}
 
 /** Bits of Reg.STATE. */
 export enum State {
@@ -382,7 +596,16 @@ export enum Tag {
 }
 
 /** Kinds of event from outside. */
-export enum Ev { NMI = 0, MCE, SMI, INTR, BP, DB, PF, COUNT }
+export enum Ev {
+  NMI = 0,
+  MCE,
+  SMI,
+  INTR,
+  BP,
+  DB,
+  PF,
+  COUNT,
+}
 
 /** Simplifications that a run made use of; the verdict names them among its assumptions. */
 export enum Used {
@@ -402,11 +625,13 @@ export enum Ctl {
   /** 0 go on, 1 stop at the next boundary */
   STOP = 64,
   /** address of the table of visited states; entries - 1 */
-  TABLE = 128, TABLE_MASK = 132,
+  TABLE = 128,
+  TABLE_MASK = 132,
   /** first chain number of the running level */
   LEVEL_BASE = 136,
   /** address of the list of parents (chain numbers), and its length */
-  PARENTS = 140, PARENT_COUNT = 144,
+  PARENTS = 140,
+  PARENT_COUNT = 144,
   /** next free byte of linear memory, in units of 64 bytes */
   FREE = 192,
   /** states in the table */
@@ -445,9 +670,13 @@ export enum ChainFlag {
   ROBBED = 4,
 }
 /** Chains in a block of records. */
-export enum ChainBlock { SHIFT = 16 }
+export enum ChainBlock {
+  SHIFT = 16,
+}
 /** "Event" of a chain that takes the other side of a choice: an NMI held through the shadow of STI (3.5). */
-export enum Special { HOLD = 255 }
+export enum Special {
+  HOLD = 255,
+}
 
 /** What a worker reports after a level: u64 words at `results()`. */
 export enum Result {
@@ -458,8 +687,15 @@ export enum Result {
   /** instructions executed from new states */
   INSTRUCTIONS = 16,
   /** the shortest violation: 1 when there is one; then distance, parent chain, position, event */
-  VIOLATED = 24, DISTANCE = 32, PARENT = 40, POSITION = 48, EVENT = 56,
+  VIOLATED = 24,
+  DISTANCE = 32,
+  PARENT = 40,
+  POSITION = 48,
+  EVENT = 56,
   /** something unsupported: 1; then parent chain, position, event */
-  UNSUPPORTED = 64, U_PARENT = 72, U_POSITION = 80, U_EVENT = 88,
+  UNSUPPORTED = 64,
+  U_PARENT = 72,
+  U_POSITION = 80,
+  U_EVENT = 88,
   SIZEOF = 96,
 }

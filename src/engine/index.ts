@@ -3,20 +3,20 @@
 import { Ctx, Reg, Status } from "./abi";
 import { Config } from "./cpu/config";
 import { Fetch } from "./cpu/fetch";
-import { PageFlag, Translations, forget } from "./cpu/memory";
+import { forget, PageFlag, Translations } from "./cpu/memory";
 import { Access, TLB_BYTES, Tlb, translate } from "./cpu/paging";
 import { M, setCold as setColdWord, setReg } from "./cpu/state";
 import * as stepping from "./cpu/step";
-import { allocate } from "./explore/memory";
 import { MARK_BYTES, restore as restoreMark, save as saveMark } from "./explore/marks";
-import { MAX_PATH, PATH_ENTRY, configureSearch } from "./explore/search";
+import { allocate } from "./explore/memory";
+import { configureSearch, MAX_PATH, PATH_ENTRY } from "./explore/search";
 import { forgetDead } from "./owed/dead";
 
-export { allocate } from "./explore/memory";
-export { fingerprint } from "./explore/marks";
 export { listChains, listCircles } from "./explore/chains";
-export { lookup, moveTable } from "./explore/table";
+export { fingerprint } from "./explore/marks";
+export { allocate } from "./explore/memory";
 export { beginFirst, beginLevel, results, work } from "./explore/search";
+export { lookup, moveTable } from "./explore/table";
 
 /** Bytes of undo log and of context records of one machine. */
 const LOG_BYTES: u32 = 16 << 20;
@@ -37,8 +37,21 @@ export function create(ramBytes: u32, amd: bool): bool {
   const path = allocate(<u32>PATH_ENTRY * MAX_PATH);
   const ancestors = allocate(4 * MAX_PATH);
   const resultBlock = allocate(256);
-  if (M.regs == 0 || M.ram == 0 || M.undef == 0 || M.pageFlags == 0 || M.pageIndex == 0 || M.log == 0 || contexts == 0 || Tlb.at == 0 ||
-      Fetch.bytes == 0 || path == 0 || ancestors == 0 || resultBlock == 0) return false;
+  if (
+    M.regs == 0 ||
+    M.ram == 0 ||
+    M.undef == 0 ||
+    M.pageFlags == 0 ||
+    M.pageIndex == 0 ||
+    M.log == 0 ||
+    contexts == 0 ||
+    Tlb.at == 0 ||
+    Fetch.bytes == 0 ||
+    path == 0 ||
+    ancestors == 0 ||
+    resultBlock == 0
+  )
+    return false;
   M.ramSize = <u64>ramBytes;
   M.logTop = M.log;
   M.logEnd = M.log + LOG_BYTES;
@@ -49,9 +62,15 @@ export function create(ramBytes: u32, amd: bool): bool {
   return true;
 }
 
-export function registers(): usize { return M.regs; }
-export function ram(): usize { return M.ram; }
-export function undefinedBytes(): usize { return M.undef; }
+export function registers(): usize {
+  return M.regs;
+}
+export function ram(): usize {
+  return M.ram;
+}
+export function undefinedBytes(): usize {
+  return M.undef;
+}
 
 /** Writes a register word as an initial value or as a test does, keeping the fingerprint. */
 export function setRegister(index: i32, value: u64): void {
@@ -63,28 +82,43 @@ export function setRegister(index: i32, value: u64): void {
 }
 
 /** Scenario constants: see Config for the blocks' layouts. */
-export function configure(properties: u32, kernelGs: u64, userGs: u64, survivesDoubleFault: bool, syscallClobbers: u32): void {
+export function configure(
+  properties: u32,
+  kernelGs: u64,
+  userGs: u64,
+  survivesDoubleFault: bool,
+  syscallClobbers: u32,
+): void {
   Config.properties = properties;
   Config.kernelGs = kernelGs;
   Config.userGs = userGs;
   Config.survivesDoubleFault = survivesDoubleFault;
   Config.syscallClobbers = syscallClobbers;
 }
-export function configureStacks(at: usize, count: i32): void { Config.stacks = at; Config.stackCount = count; }
-export function configurePersistent(at: usize, count: i32): void { Config.persistent = at; Config.persistentCount = count; }
+export function configureStacks(at: usize, count: i32): void {
+  Config.stacks = at;
+  Config.stackCount = count;
+}
+export function configurePersistent(at: usize, count: i32): void {
+  Config.persistent = at;
+  Config.persistentCount = count;
+}
 export function configureDiscarded(at: usize, count: i32): void {
   Config.discarded = at;
   Config.discardedCount = count;
   for (let i = 0; i < count; i++) {
-    const low = load<u64>(at + (<usize>i << 4));
-    const high = load<u64>(at + (<usize>i << 4), 8);
+    const low = load<u64>(at + ((<usize>i) << 4));
+    const high = load<u64>(at + ((<usize>i) << 4), 8);
     for (let page = low >> 12; page << 12 < high; page++) {
       const flags = M.pageFlags + <usize>page;
       store<u8>(flags, load<u8>(flags) | PageFlag.DISCARDED);
     }
   }
 }
-export function configureFixups(at: usize, count: i32): void { Config.fixups = at; Config.fixupCount = count; }
+export function configureFixups(at: usize, count: i32): void {
+  Config.fixups = at;
+  Config.fixupCount = count;
+}
 export function configureRules(at: usize, count: i32, anywhere: u32): void {
   Config.rules = at;
   Config.ruleCount = count;
@@ -96,20 +130,34 @@ export function configureFrame(pointer: i32, at: usize, count: i32, word: i32): 
   Config.frameCount = count;
   Config.frameWord = word;
 }
-export function configureCoverage(at: usize): void { Config.coverage = at; }
+export function configureCoverage(at: usize): void {
+  Config.coverage = at;
+}
 
 /** The initial state is complete: what is dead in it becomes undefined. */
-export function settleInitial(): void { forgetDead(); }
+export function settleInitial(): void {
+  forgetDead();
+}
 
 /** Makes whole words of physical memory undefined, for tests. */
-export function forgetBytes(low: u32, high: u32): void { forget(low, high); }
+export function forgetBytes(low: u32, high: u32): void {
+  forget(low, high);
+}
 
 // --- one machine, step by step -----------------------------------------------------------------------------------
 
-export function step(): Status { return stepping.step(); }
-export function inject(rule: i32): Status { return stepping.inject(rule); }
-export function hold(): void { stepping.hold(); }
-export function mayHold(): bool { return stepping.mayHold(); }
+export function step(): Status {
+  return stepping.step();
+}
+export function inject(rule: i32): Status {
+  return stepping.inject(rule);
+}
+export function hold(): void {
+  stepping.hold();
+}
+export function mayHold(): bool {
+  return stepping.mayHold();
+}
 export function mayStrike(rule: i32): bool {
   const tags = stepping.tagsAhead();
   return stepping.mayStrike(rule, tags == 0 ? Config.anywhere : tags);
@@ -123,7 +171,7 @@ export function undecoded(): bool {
 /** The host has decoded the instruction asked for: this is where its record goes. */
 export function newRecord(): usize {
   const physical = M.request;
-  const index = M.pageIndex + (<usize>(physical >> 12) << 2);
+  const index = M.pageIndex + ((<usize>(physical >> 12)) << 2);
   let block = <usize>load<u32>(index);
   if (block == 0) {
     block = allocate(4096 * 4);
@@ -132,7 +180,7 @@ export function newRecord(): usize {
     const flags = M.pageFlags + <usize>(physical >> 12);
     store<u8>(flags, load<u8>(flags) | PageFlag.CODE);
   }
-  const place = block + (<usize>(physical & 4095) << 2);
+  const place = block + ((<usize>(physical & 4095)) << 2);
   let record = <usize>load<u32>(place);
   if (record == 0) {
     record = allocate(128);
@@ -140,20 +188,46 @@ export function newRecord(): usize {
   }
   return record;
 }
-export function fetchBytes(): usize { return Fetch.bytes; }
-export function fetchLength(): i32 { return Fetch.length; }
-export function fetchAddress(): u64 { return Fetch.address; }
+export function fetchBytes(): usize {
+  return Fetch.bytes;
+}
+export function fetchLength(): i32 {
+  return Fetch.length;
+}
+export function fetchAddress(): u64 {
+  return Fetch.address;
+}
 
-export function delivered(): i32 { return M.delivered; }
-export function deliveredFrame(): u64 { return M.deliveredFrame; }
-export function executed(): bool { return M.executed; }
-export function resumed(): bool { return M.resumed; }
-export function property(): i32 { return M.property; }
-export function lack(): i32 { return M.lack; }
-export function detail(): u64 { return M.detail; }
-export function detail2(): u64 { return M.detail2; }
-export function used(): u32 { return M.used; }
-export function lastRip(): u64 { return M.rip; }
+export function delivered(): i32 {
+  return M.delivered;
+}
+export function deliveredFrame(): u64 {
+  return M.deliveredFrame;
+}
+export function executed(): bool {
+  return M.executed;
+}
+export function resumed(): bool {
+  return M.resumed;
+}
+export function property(): i32 {
+  return M.property;
+}
+export function lack(): i32 {
+  return M.lack;
+}
+export function detail(): u64 {
+  return M.detail;
+}
+export function detail2(): u64 {
+  return M.detail2;
+}
+export function used(): u32 {
+  return M.used;
+}
+export function lastRip(): u64 {
+  return M.rip;
+}
 
 /** Physical address of a linear one, whoever may access it, or -1. */
 export function physical(address: u64): i64 {
@@ -165,10 +239,20 @@ export function physical(address: u64): i64 {
 }
 
 /** The undo log, for the host to see what a step wrote: entries of 16 bytes (u32 word number, u32 undefined bits, u64 old value). */
-export function logTop(): usize { return M.logTop; }
+export function logTop(): usize {
+  return M.logTop;
+}
 
-export function newMark(): usize { return allocate(<u32>MARK_BYTES); }
-export function save(mark: usize): void { saveMark(mark); }
-export function restore(mark: usize): void { restoreMark(mark); }
+export function newMark(): usize {
+  return allocate(<u32>MARK_BYTES);
+}
+export function save(mark: usize): void {
+  saveMark(mark);
+}
+export function restore(mark: usize): void {
+  restoreMark(mark);
+}
 
-export function contextWords(): i32 { return Ctx.COUNT; }
+export function contextWords(): i32 {
+  return Ctx.COUNT;
+}

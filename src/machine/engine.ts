@@ -67,9 +67,29 @@ export function createMemory(bytes: number = LARGEST): WebAssembly.Memory {
   return memory;
 }
 
+/** Exports that give addresses: WebAssembly hands them over as signed numbers, which matters beyond 2 GiB. */
+const ADDRESSES = [
+  "allocate",
+  "registers",
+  "ram",
+  "undefinedBytes",
+  "newRecord",
+  "fetchBytes",
+  "logTop",
+  "newMark",
+  "results",
+] as const;
+
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): EngineExports {
   const abort = () => {
     throw new Error("the engine stopped");
   };
-  return new WebAssembly.Instance(module, { env: { memory, abort } }).exports as unknown as EngineExports;
+  const exports = {
+    ...new WebAssembly.Instance(module, { env: { memory, abort } }).exports,
+  } as unknown as EngineExports;
+  for (const name of ADDRESSES) {
+    const call = exports[name] as (...args: number[]) => number;
+    Object.assign(exports, { [name]: (...args: number[]) => call(...args) >>> 0 });
+  }
+  return exports;
 }

@@ -62,35 +62,44 @@ const ENDS = new Set([
   Op.ERETU,
 ]);
 
-/** Instruction starts of the ranges, by linear sweep from each symbol. Padding after the end of a path is left out. */
+/** Instruction starts of the ranges, by linear sweep. Padding after the end of a path is left out. */
 export function instructionStarts(image: Image, ranges: readonly Range[], mode: 32 | 64): bigint[] {
-  const symbols = [...new Set(image.symbols.values())].sort((a, b) => (a < b ? -1 : 1));
+  const symbols = new Set(image.symbols.values());
+  return ranges.flatMap((range) =>
+    image.sections.flatMap(({ address, bytes }) => {
+      const low = address > range.low ? address : range.low;
+      const end = address + BigInt(bytes.length);
+      const high = end < range.high ? end : range.high;
+      return low < high ? sweep(bytes, { low, high }, address, symbols, mode) : [];
+    }),
+  );
+}
+
+/** `bytes` start at `base`. */
+function sweep(
+  bytes: Uint8Array,
+  { low, high }: Range,
+  base: bigint,
+  symbols: ReadonlySet<bigint>,
+  mode: 32 | 64,
+): bigint[] {
   const starts: bigint[] = [];
-  for (const range of ranges) {
-    const section = image.sections.find(
-      (one) => one.address <= range.low && range.low < one.address + BigInt(one.bytes.length),
-    );
-    if (section === undefined) continue;
-    const known = new Set(symbols.filter((address) => inside(range, address)));
-    let ended = false;
-    let address = range.low;
-    const end = section.address + BigInt(section.bytes.length);
-    while (address < range.high && address < end) {
-      const at = Number(address - section.address);
-      const result = decode(section.bytes.subarray(at, at + 15), mode);
-      if (known.has(address)) ended = false;
-      if (!result.ok) {
-        address += 1n;
-        continue;
-      }
-      const { insn } = result;
-      const padding = ended && (insn.op === Op.NOP || insn.op === Op.INT3 || insn.op === Op.XCHG);
-      if (!padding) {
-        starts.push(address);
-        ended = ENDS.has(insn.op);
-      }
-      address += BigInt(insn.length);
+  let ended = false;
+  for (let address = low; address < high; ) {
+    const at = Number(address - base);
+    const result = decode(bytes.subarray(at, at + 15), mode);
+    if (symbols.has(address)) ended = false;
+    if (!result.ok) {
+      address += 1n;
+      continue;
     }
+    const { insn } = result;
+    const padding = ended && (insn.op === Op.NOP || insn.op === Op.INT3 || insn.op === Op.XCHG);
+    if (!padding) {
+      starts.push(address);
+      ended = ENDS.has(insn.op);
+    }
+    address += BigInt(insn.length);
   }
   return starts;
 }

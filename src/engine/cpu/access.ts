@@ -1,14 +1,31 @@
 // Data accesses: segment and offset to linear address, checks, watchpoints, then memory; and the stack.
 
-import { Attr, Prop, Reg, Seg } from "../abi";
+import { Attr, Prop, Reg, Seg, State } from "../abi";
 import { Config } from "./config";
 import { readPhysical, writePhysical } from "./memory";
 import { Access, translate } from "./paging";
 import {
-  AC, CR0_AM, CR4_DE, FLAG_AC, GP, M, SS, canonical, clearState, cpl, flags, long64, raise, reg, segReg, setCold, setReg, setState, state,
+  AC,
+  CR0_AM,
+  CR4_DE,
+  canonical,
+  clearState,
+  cpl,
+  FLAG_AC,
+  flags,
+  GP,
+  long64,
+  M,
+  raise,
+  reg,
+  SS,
+  segReg,
+  setCold,
+  setReg,
+  setState,
+  state,
   violate,
 } from "./state";
-import { State } from "../abi";
 
 /** Where the last resolved access lies: one physical run, or two when it crosses a page. */
 class Place {
@@ -32,7 +49,11 @@ export function linear(seg: i32, offset: u64, size: i32, access: i32): u64 {
     raise(GP, 0);
     return 0;
   }
-  if (attr & Attr.CODE ? (access & Access.WRITE) != 0 || (attr & Attr.RW) == 0 : (access & Access.WRITE) != 0 && (attr & Attr.RW) == 0) {
+  if (
+    attr & Attr.CODE
+      ? (access & Access.WRITE) != 0 || (attr & Attr.RW) == 0
+      : (access & Access.WRITE) != 0 && (attr & Attr.RW) == 0
+  ) {
     raise(GP, 0);
     return 0;
   }
@@ -68,12 +89,12 @@ function resolve(address: u64, size: i32, access: i32): bool {
 function readPlace(size: i32): u64 {
   if (Place.bytes == size) return readPhysical(Place.first, size);
   const low = readPhysical(Place.first, Place.bytes);
-  return low | (readPhysical(Place.second, size - Place.bytes) << (<u64>Place.bytes << 3));
+  return low | (readPhysical(Place.second, size - Place.bytes) << ((<u64>Place.bytes) << 3));
 }
 
 function writePlace(size: i32, value: u64): void {
   writePhysical(Place.first, Place.bytes, value);
-  if (Place.bytes != size) writePhysical(Place.second, size - Place.bytes, value >> (<u64>Place.bytes << 3));
+  if (Place.bytes != size) writePhysical(Place.second, size - Place.bytes, value >> ((<u64>Place.bytes) << 3));
 }
 
 /** Kinds of breakpoint that an access meets: bit R/W field of DR7. */
@@ -102,8 +123,8 @@ function match(address: u64, size: i32, kinds: u32): void {
     const length: u64 = code == 0 ? 1 : code == 1 ? 2 : code == 3 ? 4 : 8;
     const at = reg(Reg.DR0 + n) & ~(length - 1);
     if (address + <u64>size <= at || address >= at + length) continue;
-    hit |= (<u64>1) << <u64>n;
-    if ((dr7 >> <u64>(2 * n)) & 3) enabled |= (<u64>1) << <u64>n;
+    hit |= (<u64>1) << (<u64>n);
+    if ((dr7 >> <u64>(2 * n)) & 3) enabled |= (<u64>1) << (<u64>n);
   }
   if (enabled != 0) setCold(Reg.PENDING_DB, reg(Reg.PENDING_DB) | hit | PENDING);
 }
@@ -118,7 +139,8 @@ function checkGs(seg: i32, address: u64): void {
 }
 
 function aligned(address: u64, size: i32): void {
-  if (cpl() == 3 && (flags() & FLAG_AC) != 0 && (reg(Reg.CR0) & CR0_AM) != 0 && (address & <u64>(size - 1)) != 0) raise(AC, 0);
+  if (cpl() == 3 && (flags() & FLAG_AC) != 0 && (reg(Reg.CR0) & CR0_AM) != 0 && (address & <u64>(size - 1)) != 0)
+    raise(AC, 0);
 }
 
 /** Resolves seg:offset for reading (or, with WRITE, for read-modify-write: `writeResolved` then writes to the same place). */
@@ -250,7 +272,7 @@ export function codeBreakpoint(address: u64): u64 {
   let enabled = false;
   for (let n = 0; n < 4; n++) {
     if (((dr7 >> <u64>(16 + 4 * n)) & 3) != 0 || reg(Reg.DR0 + n) != address) continue;
-    hit |= (<u64>1) << <u64>n;
+    hit |= (<u64>1) << (<u64>n);
     if ((dr7 >> <u64>(2 * n)) & 3) enabled = true;
   }
   return enabled ? hit : 0;

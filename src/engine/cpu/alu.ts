@@ -1,9 +1,34 @@
 // Arithmetic and logic with their flags (SDM vol. 2; appendix A of vol. 1 for the flags).
 
 import { Kind, Op, Rec, Reg } from "../abi";
-import { kindOf, opSize, readDestination, readGpr, readOperand, signExtend, sizeOf, writeDestination, writeGpr, writeOperand } from "./operands";
 import {
-  DE, FLAGS_ARITH, FLAG_AF, FLAG_CF, FLAG_OF, FLAG_PF, FLAG_SF, FLAG_ZF, M, flags, raise, reg, setFlags, setReg, sizeMask,
+  kindOf,
+  opSize,
+  readDestination,
+  readGpr,
+  readOperand,
+  signExtend,
+  sizeOf,
+  writeDestination,
+  writeGpr,
+  writeOperand,
+} from "./operands";
+import {
+  DE,
+  FLAG_AF,
+  FLAG_CF,
+  FLAG_OF,
+  FLAG_PF,
+  FLAG_SF,
+  FLAG_ZF,
+  FLAGS_ARITH,
+  flags,
+  M,
+  raise,
+  reg,
+  setFlags,
+  setReg,
+  sizeMask,
 } from "./state";
 
 /** SF, ZF and PF of a result. */
@@ -55,15 +80,40 @@ export function binary(op: i32): void {
   let result: u64 = 0;
   let f: u64 = 0;
   switch (op) {
-    case Op.ADD: result = a + b; f = addFlags(a, b, 0, size); break;
-    case Op.ADC: result = a + b + carry; f = addFlags(a, b, carry, size); break;
-    case Op.SUB: result = a - b; f = subFlags(a, b, 0, size); break;
-    case Op.SBB: result = a - b - carry; f = subFlags(a, b, carry, size); break;
-    case Op.CMP: f = subFlags(a, b, 0, size); break;
-    case Op.AND: result = a & b; f = resultFlags(result, size); break;
-    case Op.TEST: f = resultFlags(a & b, size); break;
-    case Op.OR: result = a | b; f = resultFlags(result, size); break;
-    default: result = a ^ b; f = resultFlags(result, size); break;
+    case Op.ADD:
+      result = a + b;
+      f = addFlags(a, b, 0, size);
+      break;
+    case Op.ADC:
+      result = a + b + carry;
+      f = addFlags(a, b, carry, size);
+      break;
+    case Op.SUB:
+      result = a - b;
+      f = subFlags(a, b, 0, size);
+      break;
+    case Op.SBB:
+      result = a - b - carry;
+      f = subFlags(a, b, carry, size);
+      break;
+    case Op.CMP:
+      f = subFlags(a, b, 0, size);
+      break;
+    case Op.AND:
+      result = a & b;
+      f = resultFlags(result, size);
+      break;
+    case Op.TEST:
+      f = resultFlags(a & b, size);
+      break;
+    case Op.OR:
+      result = a | b;
+      f = resultFlags(result, size);
+      break;
+    default:
+      result = a ^ b;
+      f = resultFlags(result, size);
+      break;
   }
   if (!compares) {
     writeDestination(0, result & sizeMask(size));
@@ -88,10 +138,22 @@ export function unary(op: i32): void {
   let result: u64 = 0;
   let f: u64 = 0;
   switch (op) {
-    case Op.INC: result = a + 1; f = (addFlags(a, 1, 0, size) & ~FLAG_CF) | carry; break;
-    case Op.DEC: result = a - 1; f = (subFlags(a, 1, 0, size) & ~FLAG_CF) | carry; break;
-    case Op.NEG: result = 0 - a; f = subFlags(0, a, 0, size); break;
-    default: result = ~a; f = flags() & FLAGS_ARITH; break;
+    case Op.INC:
+      result = a + 1;
+      f = (addFlags(a, 1, 0, size) & ~FLAG_CF) | carry;
+      break;
+    case Op.DEC:
+      result = a - 1;
+      f = (subFlags(a, 1, 0, size) & ~FLAG_CF) | carry;
+      break;
+    case Op.NEG:
+      result = 0 - a;
+      f = subFlags(0, a, 0, size);
+      break;
+    default:
+      result = ~a;
+      f = flags() & FLAGS_ARITH;
+      break;
   }
   writeDestination(0, result & mask);
   if (M.fault < 0) setArith(f);
@@ -186,7 +248,10 @@ export function imul2(): void {
 }
 
 function mulHigh(a: u64, b: u64): u64 {
-  const a0 = a & 0xffffffff, a1 = a >> 32, b0 = b & 0xffffffff, b1 = b >> 32;
+  const a0 = a & 0xffffffff,
+    a1 = a >> 32,
+    b0 = b & 0xffffffff,
+    b1 = b >> 32;
   const middle = a1 * b0 + ((a0 * b0) >> 32);
   const middle2 = a0 * b1 + (middle & 0xffffffff);
   return a1 * b1 + (middle >> 32) + (middle2 >> 32);
@@ -217,7 +282,7 @@ export function div(op: i32): void {
     }
     if (size == 8) divide128(high, low, divisor);
     else {
-      const dividend = (high << <u64>(size << 3)) | low;
+      const dividend = (high << (<u64>(size << 3))) | low;
       Quotient.quotient = dividend / divisor;
       Quotient.rest = dividend % divisor;
     }
@@ -344,14 +409,30 @@ export function condition(code: i32): bool {
   const f = flags();
   let result: bool;
   switch (code >> 1) {
-    case 0: result = (f & FLAG_OF) != 0; break;
-    case 1: result = (f & FLAG_CF) != 0; break;
-    case 2: result = (f & FLAG_ZF) != 0; break;
-    case 3: result = (f & (FLAG_CF | FLAG_ZF)) != 0; break;
-    case 4: result = (f & FLAG_SF) != 0; break;
-    case 5: result = (f & FLAG_PF) != 0; break;
-    case 6: result = ((f & FLAG_SF) != 0) != ((f & FLAG_OF) != 0); break;
-    default: result = (f & FLAG_ZF) != 0 || ((f & FLAG_SF) != 0) != ((f & FLAG_OF) != 0); break;
+    case 0:
+      result = (f & FLAG_OF) != 0;
+      break;
+    case 1:
+      result = (f & FLAG_CF) != 0;
+      break;
+    case 2:
+      result = (f & FLAG_ZF) != 0;
+      break;
+    case 3:
+      result = (f & (FLAG_CF | FLAG_ZF)) != 0;
+      break;
+    case 4:
+      result = (f & FLAG_SF) != 0;
+      break;
+    case 5:
+      result = (f & FLAG_PF) != 0;
+      break;
+    case 6:
+      result = ((f & FLAG_SF) != 0) != ((f & FLAG_OF) != 0);
+      break;
+    default:
+      result = (f & FLAG_ZF) != 0 || ((f & FLAG_SF) != 0) != ((f & FLAG_OF) != 0);
+      break;
   }
   return code & 1 ? !result : result;
 }

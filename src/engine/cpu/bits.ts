@@ -4,9 +4,17 @@ import { Kind, Op, Rec } from "../abi";
 import { readForWrite, readMemory, writeBack } from "./access";
 import { resultFlags, setArith } from "./alu";
 import {
-  effective, kindOf, opSize, readDestination, readOperand, segment, signExtend, writeDestination, writeOperand,
+  effective,
+  kindOf,
+  opSize,
+  readDestination,
+  readOperand,
+  segment,
+  signExtend,
+  writeDestination,
+  writeOperand,
 } from "./operands";
-import { FLAG_AF, FLAG_CF, FLAG_OF, FLAG_ZF, FLAGS_ARITH, M, flags, setFlags, sizeMask } from "./state";
+import { FLAG_AF, FLAG_CF, FLAG_OF, FLAG_ZF, FLAGS_ARITH, flags, M, setFlags, sizeMask } from "./state";
 
 function withFlags(clear: u64, set: u64): void {
   setFlags((flags() & ~clear) | set);
@@ -24,11 +32,21 @@ export function shift(op: i32): void {
     return;
   }
   switch (op) {
-    case Op.ROL: rotate(a, count % bits, bits, size, true); break;
-    case Op.ROR: rotate(a, count % bits, bits, size, false); break;
-    case Op.RCL: rotateCarry(a, count % (bits + 1), bits, size, true); break;
-    case Op.RCR: rotateCarry(a, count % (bits + 1), bits, size, false); break;
-    default: plainShift(op, a, count, bits, size); break;
+    case Op.ROL:
+      rotate(a, count % bits, bits, size, true);
+      break;
+    case Op.ROR:
+      rotate(a, count % bits, bits, size, false);
+      break;
+    case Op.RCL:
+      rotateCarry(a, count % (bits + 1), bits, size, true);
+      break;
+    case Op.RCR:
+      rotateCarry(a, count % (bits + 1), bits, size, false);
+      break;
+    default:
+      plainShift(op, a, count, bits, size);
+      break;
   }
 }
 
@@ -85,7 +103,7 @@ function plainShift(op: i32, a: u64, count: u64, bits: u64, size: i32): void {
   } else {
     const wide = <i64>signExtend(a, size);
     const by = count >= bits ? bits - 1 : count;
-    carry = count >= bits ? msb(a, bits) : (<u64>(wide >> <i64>(count - 1))) & 1;
+    carry = count >= bits ? msb(a, bits) : <u64>(wide >> <i64>(count - 1)) & 1;
     result = <u64>(wide >> <i64>by) & sizeMask(size);
   }
   writeDestination(0, result);
@@ -196,4 +214,3 @@ export function bitScan(op: i32): void {
       break;
   }
 }
-

@@ -42,10 +42,10 @@ export class Config {
   static persistentBytes(word: u32): u32 {
     let bits: u32 = 0;
     for (let i = 0; i < Config.persistentCount; i++) {
-      const at = Config.persistent + (<usize>i << 4);
+      const at = Config.persistent + ((<usize>i) << 4);
       const low = load<u64>(at);
       const high = load<u64>(at, 8);
-      const base = <u64>word << 3;
+      const base = (<u64>word) << 3;
       if (base + 8 <= low || base >= high) continue;
       for (let b: u32 = 0; b < 8; b++) if (base + b >= low && base + b < high) bits |= 1 << b;
     }
@@ -53,7 +53,8 @@ export class Config {
   }
 
   static isFixup(address: u64): bool {
-    for (let i = 0; i < Config.fixupCount; i++) if (load<u64>(Config.fixups + (<usize>i << 3)) == address) return true;
+    for (let i = 0; i < Config.fixupCount; i++)
+      if (load<u64>(Config.fixups + ((<usize>i) << 3)) == address) return true;
     return false;
   }
 
@@ -73,11 +74,19 @@ export class Config {
 
 function within(ranges: usize, count: i32, address: u64): bool {
   for (let i = 0; i < count; i++) {
-    const at = ranges + (<usize>i << 4);
+    const at = ranges + ((<usize>i) << 4);
     if (address >= load<u64>(at) && address < load<u64>(at, 8)) return true;
   }
   return false;
 }
 
 /** Words of an event rule. */
-export enum Rule { KIND = 0, LIMIT = 8, VECTOR = 16, ADDRESS = 24, ERROR = 32, WHILE_MCIP = 40, SIZEOF = 48 }
+export enum Rule {
+  KIND = 0,
+  LIMIT = 8,
+  VECTOR = 16,
+  ADDRESS = 24,
+  ERROR = 32,
+  WHILE_MCIP = 40,
+  SIZEOF = 48,
+}

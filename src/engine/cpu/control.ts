@@ -1,21 +1,38 @@
 // Near jumps, calls and returns; the stack instructions that go with them.
 
 import { Kind, Op, Rec, RecFlag, Reg, Seg, State, Tag } from "../abi";
+import { isUserRsp } from "../owed/contexts";
 import { returned } from "../owed/resume";
-import {
-  maskStack, peek, pop, prepare, push, setStackPointer, stackPointer, writeStack,
-} from "./access";
+import { maskStack, peek, pop, prepare, push, setStackPointer, stackPointer, writeStack } from "./access";
 import { condition } from "./alu";
-import {
-  immediate, kindOf, opSize, readGpr, readOperand, sizeOf, writeGpr, writeOperand,
-} from "./operands";
+import { immediate, kindOf, opSize, readGpr, readOperand, sizeOf, writeGpr, writeOperand } from "./operands";
 import { Access } from "./paging";
 import { loadSegment, openStackShadow } from "./segments";
 import {
-  FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, M, canonical, clearState,
-  cpl, flags, long64, raise, reg, segReg, setFlags, setReg, setState, sizeMask,
+  canonical,
+  clearState,
+  cpl,
+  FLAG_AC,
+  FLAG_DF,
+  FLAG_ID,
+  FLAG_IF,
+  FLAG_IOPL,
+  FLAG_NT,
+  FLAG_RF,
+  FLAG_TF,
+  FLAG_VM,
+  flags,
+  GP,
+  long64,
+  M,
+  raise,
+  reg,
+  segReg,
+  setFlags,
+  setReg,
+  setState,
+  sizeMask,
 } from "./state";
-import { isUserRsp } from "../owed/contexts";
 
 /** Checks a near branch target (canonical, or within the CS limit) and goes there when the instruction ends. */
 export function branch(target: u64, size: i32): void {
@@ -118,7 +135,8 @@ export function pushAll(): void {
   const size = opSize();
   const sp = reg(Reg.RSP);
   // all probed first, in the order of the pushes: the first that cannot be done is the one that faults
-  for (let r = 1; r <= 8 && M.fault < 0; r++) prepare(Seg.SS, maskStack(stackPointer() - <u64>(r * size)), size, Access.WRITE);
+  for (let r = 1; r <= 8 && M.fault < 0; r++)
+    prepare(Seg.SS, maskStack(stackPointer() - <u64>(r * size)), size, Access.WRITE);
   for (let r = 0; r < 8 && M.fault < 0; r++) push(size, r == Reg.RSP ? sp : reg(r));
 }
 

@@ -8,8 +8,37 @@ import { Config } from "./config";
 import { latchCr2 } from "./paging";
 import { Descriptor, markAccessed, readDescriptor, setSegment } from "./segments";
 import {
-  AC, DB, DEBUGCTL_BTF, DF, FLAG_IF, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, M, NP, PF, SS, TS, canonical, clearState, cpl, flags, longMode, raise, reg,
-  segReg, setCold, setCpl, setFlags, setReg, setState, state, unsupported, violate,
+  AC,
+  canonical,
+  clearState,
+  cpl,
+  DB,
+  DEBUGCTL_BTF,
+  DF,
+  FLAG_IF,
+  FLAG_NT,
+  FLAG_RF,
+  FLAG_TF,
+  FLAG_VM,
+  flags,
+  GP,
+  longMode,
+  M,
+  NP,
+  PF,
+  raise,
+  reg,
+  SS,
+  segReg,
+  setCold,
+  setCpl,
+  setFlags,
+  setReg,
+  setState,
+  state,
+  TS,
+  unsupported,
+  violate,
 } from "./state";
 
 /** How an event came about; decides the DPL check, EXT, RF and what the context is owed. */
@@ -66,10 +95,12 @@ export function deliver(vector: i32, source: Source, code: u64, rip: u64): void 
       shutdown();
       return;
     }
-    const double = !benign && ((contributory(first) && contributory(second)) || (first == PF && (contributory(second) || second == PF)));
+    const double =
+      !benign &&
+      ((contributory(first) && contributory(second)) || (first == PF && (contributory(second) || second == PF)));
     if (double) {
       if (!Config.survivesDoubleFault && Config.checks(Prop.NO_SHUTDOWN)) {
-        violate(Prop.NO_SHUTDOWN, 2, <u64>second | (<u64>first << 8));
+        violate(Prop.NO_SHUTDOWN, 2, <u64>second | ((<u64>first) << 8));
         return;
       }
       first = DF;
@@ -155,19 +186,32 @@ function by(vector: i32, faulted: bool): u64 {
 /** Properties of the frame that is about to be pushed. */
 function checkFrameBounds(low: u64, high: u64, switched: bool, newCpl: i32, stateBefore: u64): void {
   if (newCpl != 0) return;
-  if (!switched && (stateBefore & State.USER_RSP) != 0 && Config.checks(Prop.USER_STACK)) violate(Prop.USER_STACK, low, 1);
-  else if (Config.checks(Prop.STACK_BOUNDS) && Config.stackOf(low, high) < 0) violate(Prop.STACK_BOUNDS, low, high - low);
+  if (!switched && (stateBefore & State.USER_RSP) != 0 && Config.checks(Prop.USER_STACK))
+    violate(Prop.USER_STACK, low, 1);
+  else if (Config.checks(Prop.STACK_BOUNDS) && Config.stackOf(low, high) < 0)
+    violate(Prop.STACK_BOUNDS, low, high - low);
 }
 
 function deliver64(
-  vector: i32, source: Source, code: u64, rip: u64, low: u64, selector: u64, type: i32, ext: u64, faulted: bool, stateBefore: u64,
+  vector: i32,
+  source: Source,
+  code: u64,
+  rip: u64,
+  low: u64,
+  selector: u64,
+  type: i32,
+  ext: u64,
+  faulted: bool,
+  stateBefore: u64,
 ): void {
-  const csBase = Descriptor.base, csLimit = Descriptor.limit, csAttr = Descriptor.attr;
+  const csBase = Descriptor.base,
+    csLimit = Descriptor.limit,
+    csAttr = Descriptor.attr;
   const oldCpl = cpl();
   const newCpl = Descriptor.conforming() ? oldCpl : Descriptor.dpl();
   const high = readSystem(reg(Reg.IDTR_BASE) + <u64>vector * 16 + 8, 4);
   if (M.fault >= 0) return;
-  const target = ((low & 0xffff) | ((low >> 32) & 0xffff0000)) | (high << 32);
+  const target = (low & 0xffff) | ((low >> 32) & 0xffff0000) | (high << 32);
   const ist = (low >> 32) & 7;
   const oldRsp = reg(Reg.RSP);
   let rsp = oldRsp;
@@ -211,7 +255,7 @@ function deliver64(
   if (M.fault >= 0) return;
   // from here on nothing can fail
   setCpl(newCpl);
-  if (newCpl != oldCpl) setSegment(Seg.SS, <u64>newCpl, 0, 0, Attr.NULL | (<u64>newCpl << Attr.DPL_SHIFT));
+  if (newCpl != oldCpl) setSegment(Seg.SS, <u64>newCpl, 0, 0, Attr.NULL | ((<u64>newCpl) << Attr.DPL_SHIFT));
   setSegment(Seg.CS, (selector & ~(<u64>3)) | <u64>newCpl, csBase, csLimit, csAttr);
   setReg(Reg.RSP, bottom);
   setReg(Reg.RIP, target);
@@ -219,7 +263,18 @@ function deliver64(
   if (switched) clearState(State.USER_RSP);
   M.deliveredFrame = bottom;
   interrupted(
-    by(vector, faulted), oldCpl, rip, oldCs, oldFlags, oldRsp, oldSs, reg(Reg.GS_BASE), reg(Reg.KERNEL_GS_BASE), stateBefore, bottom, top,
+    by(vector, faulted),
+    oldCpl,
+    rip,
+    oldCs,
+    oldFlags,
+    oldRsp,
+    oldSs,
+    reg(Reg.GS_BASE),
+    reg(Reg.KERNEL_GS_BASE),
+    stateBefore,
+    bottom,
+    top,
   );
 }
 
@@ -231,9 +286,20 @@ function put(address: u64, size: i32, value: u64): void {
 }
 
 function deliver32(
-  vector: i32, source: Source, code: u64, rip: u64, low: u64, selector: u64, type: i32, ext: u64, faulted: bool, stateBefore: u64,
+  vector: i32,
+  source: Source,
+  code: u64,
+  rip: u64,
+  low: u64,
+  selector: u64,
+  type: i32,
+  ext: u64,
+  faulted: bool,
+  stateBefore: u64,
 ): void {
-  const csBase = Descriptor.base, csLimit = Descriptor.limit, csAttr = Descriptor.attr;
+  const csBase = Descriptor.base,
+    csLimit = Descriptor.limit,
+    csAttr = Descriptor.attr;
   const oldCpl = cpl();
   const newCpl = Descriptor.conforming() ? oldCpl : Descriptor.dpl();
   const size: i32 = type >= 0xe ? 4 : 2;
@@ -249,7 +315,9 @@ function deliver32(
   const oldSs = reg(segReg(Seg.SS));
   let sp = oldRsp & (stackSize() == 4 ? 0xffffffff : 0xffff);
   let ssSelector = oldSs;
-  let ssBase = reg(Reg.SS_BASE), ssLimit = reg(Reg.SS_LIMIT), ssAttr = reg(Reg.SS_ATTR);
+  let ssBase = reg(Reg.SS_BASE),
+    ssLimit = reg(Reg.SS_LIMIT),
+    ssAttr = reg(Reg.SS_ATTR);
   if (inner) {
     const wide = (reg(Reg.TR_ATTR) & 8) != 0;
     const slot: u64 = wide ? <u64>(4 + 8 * newCpl) : <u64>(2 + 4 * newCpl);
@@ -266,8 +334,13 @@ function deliver32(
       raise(TS, ext);
       return;
     }
-    if (!readDescriptor(ssSelector) || <i32>(ssSelector & 3) != newCpl || Descriptor.dpl() != newCpl || !Descriptor.isData() ||
-        (Descriptor.attr & Attr.RW) == 0) {
+    if (
+      !readDescriptor(ssSelector) ||
+      <i32>(ssSelector & 3) != newCpl ||
+      Descriptor.dpl() != newCpl ||
+      !Descriptor.isData() ||
+      (Descriptor.attr & Attr.RW) == 0
+    ) {
       raise(TS, error);
       return;
     }
@@ -316,7 +389,17 @@ function deliver32(
   if (inner) clearState(State.USER_RSP);
   M.deliveredFrame = frame;
   interrupted(
-    by(vector, faulted), oldCpl, rip, oldCs, oldFlags, oldRsp, oldSs, reg(Reg.GS_BASE), reg(Reg.KERNEL_GS_BASE), stateBefore, frame,
+    by(vector, faulted),
+    oldCpl,
+    rip,
+    oldCs,
+    oldFlags,
+    oldRsp,
+    oldSs,
+    reg(Reg.GS_BASE),
+    reg(Reg.KERNEL_GS_BASE),
+    stateBefore,
+    frame,
     frame + <u64>(words * size),
   );
 }

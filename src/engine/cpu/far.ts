@@ -3,15 +3,40 @@
 
 import { Attr, CtxBy, Kind, Lack, Op, Rec, Reg, Seg, State } from "../abi";
 import { interrupted } from "../owed/contexts";
-import { returned } from "../owed/resume";
+import { couldNotPop, returned } from "../owed/resume";
 import { linear, peek, push, readMemory, setStackPointer, stackPointer } from "./access";
 import { stackReplaced, writableFlags } from "./control";
 import { effective, immediate, kindOf, opSize, segment } from "./operands";
 import { Access } from "./paging";
 import { Descriptor, dropInaccessible, markAccessed, readDescriptor, setSegment } from "./segments";
 import {
-  EFER_SCE, FLAG_IF, FLAG_NT, FLAG_RF, FLAG_VIF, FLAG_VIP, FLAG_VM, GP, M, NP, SS, UD, canonical, clearState, cpl, flags, long64,
-  longMode, raise, reg, segReg, setCpl, setFlags, setReg, setState, state, unsupported,
+  canonical,
+  clearState,
+  cpl,
+  EFER_SCE,
+  FLAG_IF,
+  FLAG_NT,
+  FLAG_RF,
+  FLAG_VIF,
+  FLAG_VIP,
+  FLAG_VM,
+  flags,
+  GP,
+  long64,
+  longMode,
+  M,
+  NP,
+  raise,
+  reg,
+  SS,
+  segReg,
+  setCpl,
+  setFlags,
+  setReg,
+  setState,
+  state,
+  UD,
+  unsupported,
 } from "./state";
 
 /** A code segment that a return or far transfer is about to load; held while SS is looked at. */
@@ -63,7 +88,11 @@ function returnCode(selector: u64): bool {
     raise(GP, error);
     return false;
   }
-  if (rpl < cpl() || !Descriptor.isCode() || (Descriptor.conforming() ? Descriptor.dpl() > rpl : Descriptor.dpl() != rpl)) {
+  if (
+    rpl < cpl() ||
+    !Descriptor.isCode() ||
+    (Descriptor.conforming() ? Descriptor.dpl() > rpl : Descriptor.dpl() != rpl)
+  ) {
     raise(GP, error);
     return false;
   }
@@ -115,7 +144,12 @@ function returnStack(selector: u64, level: i32): bool {
     raise(GP, error);
     return false;
   }
-  if (<i32>(selector & 3) != level || !Descriptor.isData() || (Descriptor.attr & Attr.RW) == 0 || Descriptor.dpl() != level) {
+  if (
+    <i32>(selector & 3) != level ||
+    !Descriptor.isData() ||
+    (Descriptor.attr & Attr.RW) == 0 ||
+    Descriptor.dpl() != level
+  ) {
     raise(GP, error);
     return false;
   }
@@ -127,7 +161,7 @@ function returnStack(selector: u64, level: i32): bool {
 }
 
 function loadReturnStack(selector: u64, level: i32): void {
-  if (Stack.attr & Attr.NULL) setSegment(Seg.SS, selector, 0, 0, Attr.NULL | (<u64>level << Attr.DPL_SHIFT));
+  if (Stack.attr & Attr.NULL) setSegment(Seg.SS, selector, 0, 0, Attr.NULL | ((<u64>level) << Attr.DPL_SHIFT));
   else setSegment(Seg.SS, selector, Stack.base, Stack.limit, Stack.attr);
 }
 
@@ -151,7 +185,10 @@ export function iret(): void {
   const s = <u64>size;
   const popped = linear(Seg.SS, stackPointer(), size, Access.READ);
   const rip = peek(0, size);
-  if (M.fault >= 0) return;
+  if (M.fault >= 0) {
+    couldNotPop(popped);
+    return;
+  }
   const selector = peek(s, size) & 0xffff;
   if (M.fault >= 0) return;
   const image = peek(2 * s, size);
@@ -208,7 +245,10 @@ export function retFar(): void {
   const extra: u64 = kindOf(0) == Kind.IMM ? immediate() & 0xffff : 0;
   const popped = linear(Seg.SS, stackPointer(), size, Access.READ);
   const rip = peek(0, size);
-  if (M.fault >= 0) return;
+  if (M.fault >= 0) {
+    couldNotPop(popped);
+    return;
+  }
   const selector = peek(s, size) & 0xffff;
   if (M.fault >= 0) return;
   if (!returnCode(selector)) return;
@@ -269,8 +309,11 @@ export function farTransfer(op: i32): void {
   }
   const rpl = <i32>(selector & 3);
   const conforming = Descriptor.conforming();
-  if (!Descriptor.isCode() || (conforming ? Descriptor.dpl() > cpl() : rpl > cpl() || Descriptor.dpl() != cpl()) ||
-      (longMode() && (Descriptor.attr & (Attr.L | Attr.DB)) == (Attr.L | Attr.DB))) {
+  if (
+    !Descriptor.isCode() ||
+    (conforming ? Descriptor.dpl() > cpl() : rpl > cpl() || Descriptor.dpl() != cpl()) ||
+    (longMode() && (Descriptor.attr & (Attr.L | Attr.DB)) == (Attr.L | Attr.DB))
+  ) {
     raise(GP, error);
     return;
   }
@@ -298,7 +341,7 @@ const FLAT_CODE32: u64 = 0xc9b;
 const FLAT_DATA: u64 = 0xc93;
 
 function flat(seg: i32, selector: u64, attr: u64, level: i32): void {
-  setSegment(seg, selector, 0, 0xffffffff, attr | (<u64>level << Attr.DPL_SHIFT));
+  setSegment(seg, selector, 0, 0xffffffff, attr | ((<u64>level) << Attr.DPL_SHIFT));
 }
 
 /** SYSCALL (11.1): RSP, GS and CR3 stay the user's. Intel: 64-bit mode only (11.2). */
@@ -322,7 +365,20 @@ export function syscall(): void {
   const selector = (reg(Reg.STAR) >> 32) & 0xfffc;
   flat(Seg.CS, selector, FLAT_CODE64, 0);
   flat(Seg.SS, selector + 8, FLAT_DATA, 0);
-  interrupted(CtxBy.SYSCALL, oldCpl, back, oldCs, oldFlags, reg(Reg.RSP), oldSs, reg(Reg.GS_BASE), reg(Reg.KERNEL_GS_BASE), before, 0, 0);
+  interrupted(
+    CtxBy.SYSCALL,
+    oldCpl,
+    back,
+    oldCs,
+    oldFlags,
+    reg(Reg.RSP),
+    oldSs,
+    reg(Reg.GS_BASE),
+    reg(Reg.KERNEL_GS_BASE),
+    before,
+    0,
+    0,
+  );
   if (oldCpl == 3) setState(State.USER_RSP);
 }
 
@@ -376,7 +432,20 @@ export function sysenter(): void {
   setCpl(0);
   flat(Seg.CS, selector, longMode() ? FLAT_CODE64 : FLAT_CODE32, 0);
   flat(Seg.SS, selector + 8, FLAT_DATA, 0);
-  interrupted(CtxBy.SYSENTER, oldCpl, back, oldCs, oldFlags, oldRsp, oldSs, reg(Reg.GS_BASE), reg(Reg.KERNEL_GS_BASE), before, 0, 0);
+  interrupted(
+    CtxBy.SYSENTER,
+    oldCpl,
+    back,
+    oldCs,
+    oldFlags,
+    oldRsp,
+    oldSs,
+    reg(Reg.GS_BASE),
+    reg(Reg.KERNEL_GS_BASE),
+    before,
+    0,
+    0,
+  );
   setReg(Reg.RSP, longMode() ? reg(Reg.SYSENTER_ESP) : reg(Reg.SYSENTER_ESP) & 0xffffffff);
   M.next = longMode() ? reg(Reg.SYSENTER_EIP) : reg(Reg.SYSENTER_EIP) & 0xffffffff;
   clearState(State.USER_RSP);

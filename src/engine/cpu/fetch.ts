@@ -4,7 +4,7 @@
 import { Attr, Lack, Rec, RecFlag, Reg, Seg } from "../abi";
 import { PageFlag } from "./memory";
 import { Access, translate } from "./paging";
-import { GP, M, canonical, long64, raise, reg, segReg, unsupported } from "./state";
+import { canonical, GP, long64, M, raise, reg, segReg, unsupported } from "./state";
 
 /** The bytes at RIP, for the host to decode. */
 export class Fetch {
@@ -42,9 +42,9 @@ export function fetch(): usize {
     unsupported(Lack.PHYSICAL, physical);
     return 0;
   }
-  const block = <usize>load<u32>(M.pageIndex + (<usize>(physical >> 12) << 2));
+  const block = <usize>load<u32>(M.pageIndex + ((<usize>(physical >> 12)) << 2));
   if (block != 0) {
-    const record = <usize>load<u32>(block + (<usize>(physical & 4095) << 2));
+    const record = <usize>load<u32>(block + ((<usize>(physical & 4095)) << 2));
     if (record != 0 && load<u64>(record, Rec.RIP) == address && valid(record, address, physical)) return record;
     if (M.fault >= 0) return 0;
   }

@@ -1,8 +1,8 @@
 // Guest physical memory: every write goes to the undo log and into the fingerprint; undefined bytes are known.
 
 import { Lack, Prop, Reg } from "../abi";
-import { M, mix, reg, setReg, unsupported, violate } from "./state";
 import { Config } from "./config";
+import { M, mix, reg, setReg, unsupported, violate } from "./state";
 
 /** What the machine must do when a page is written. */
 export enum PageFlag {
@@ -27,12 +27,12 @@ const ENTRY: usize = 16;
 // @ts-ignore: decorator
 @inline
 function wordMix(word: u32, value: u64, undef: u32): u64 {
-  return mix((<u64>word << 8) | <u64>undef, value);
+  return mix(((<u64>word) << 8) | <u64>undef, value);
 }
 
 /** Replaces an aligned word and its undefined bits. */
 function writeWord(word: u32, value: u64, undef: u32): void {
-  const at = M.ram + (<usize>word << 3);
+  const at = M.ram + ((<usize>word) << 3);
   const old = load<u64>(at);
   const oldUndef = <u32>load<u8>(M.undef + word);
   if (old == value && oldUndef == undef) return;
@@ -60,7 +60,7 @@ export function undoMemory(mark: usize): void {
   while (M.logTop > mark) {
     M.logTop -= ENTRY;
     const word = load<u32>(M.logTop);
-    store<u64>(M.ram + (<usize>word << 3), load<u64>(M.logTop, 8));
+    store<u64>(M.ram + ((<usize>word) << 3), load<u64>(M.logTop, 8));
     store<u8>(M.undef + word, <u8>load<u32>(M.logTop, 4));
     if (load<u8>(M.pageFlags + (word >> 9)) != 0) pageWritten(word >> 9);
   }
@@ -78,17 +78,21 @@ export function readPhysical(physical: u64, size: i32): u64 {
   const offset = <u32>physical & 7;
   const word = <usize>(physical >> 3);
   let stale = <u32>load<u8>(M.undef + word);
-  if (<i32>offset + size > 8) stale |= <u32>load<u8>(M.undef + word + 1) << 8;
+  if (<i32>offset + size > 8) stale |= (<u32>load<u8>(M.undef + word + 1)) << 8;
   if (stale != 0 && (stale >> offset) & ((1 << size) - 1)) {
     violate(Prop.STALE_READ, physical, <u64>size);
     return 0;
   }
   const at = M.ram + <usize>physical;
   switch (size) {
-    case 8: return load<u64>(at);
-    case 4: return <u64>load<u32>(at);
-    case 2: return <u64>load<u16>(at);
-    case 1: return <u64>load<u8>(at);
+    case 8:
+      return load<u64>(at);
+    case 4:
+      return <u64>load<u32>(at);
+    case 2:
+      return <u64>load<u16>(at);
+    case 1:
+      return <u64>load<u8>(at);
     default: {
       // the two halves of an access that crosses a page
       let value: u64 = 0;
@@ -109,17 +113,17 @@ export function writePhysical(physical: u64, size: i32, value: u64): void {
   }
   const offset = <u32>physical & 7;
   const word = <u32>(physical >> 3);
-  const bits = <u64>offset << 3;
-  const mask: u64 = size == 8 ? ~(<u64>0) : ((<u64>1) << (<u64>size << 3)) - 1;
+  const bits = (<u64>offset) << 3;
+  const mask: u64 = size == 8 ? ~(<u64>0) : ((<u64>1) << ((<u64>size) << 3)) - 1;
   const byteMask: u32 = (1 << size) - 1;
   value &= mask;
-  const old = load<u64>(M.ram + (<usize>word << 3));
+  const old = load<u64>(M.ram + ((<usize>word) << 3));
   const undef = <u32>load<u8>(M.undef + word);
   writeWord(word, (old & ~(mask << bits)) | (value << bits), undef & ~(byteMask << offset) & 0xff);
   if (<i32>offset + size > 8) {
     const high = word + 1;
     const rest = 64 - bits;
-    const oldHigh = load<u64>(M.ram + (<usize>high << 3));
+    const oldHigh = load<u64>(M.ram + ((<usize>high) << 3));
     const undefHigh = <u32>load<u8>(M.undef + high);
     writeWord(high, (oldHigh & ~(mask >> rest)) | (value >> rest), undefHigh & ~(byteMask >> (8 - offset)));
   }
@@ -139,7 +143,7 @@ export function forget(low: u32, high: u32): void {
       const keep = Config.persistentBytes(word);
       const next = (undef | ~keep) & 0xff;
       if (next != undef) {
-        const value = load<u64>(M.ram + (<usize>word << 3));
+        const value = load<u64>(M.ram + ((<usize>word) << 3));
         writeWord(word, value & spread(~next & 0xff), next);
       }
     }
@@ -150,6 +154,6 @@ export function forget(low: u32, high: u32): void {
 /** Eight bits to eight bytes of ones. */
 function spread(bits: u32): u64 {
   let value: u64 = 0;
-  for (let i = 0; i < 8; i++) if (bits & (1 << i)) value |= (<u64>0xff) << (<u64>i << 3);
+  for (let i = 0; i < 8; i++) if (bits & (1 << i)) value |= (<u64>0xff) << ((<u64>i) << 3);
   return value;
 }

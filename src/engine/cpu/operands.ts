@@ -2,7 +2,7 @@
 
 import { Attr, Base, Kind, Rec, Reg } from "../abi";
 import { prepare, readForWrite, readMemory, writeBack, writeMemory } from "./access";
-import { M, long64, reg, setReg, sizeMask } from "./state";
+import { long64, M, reg, setReg, sizeMask } from "./state";
 
 // @ts-ignore: decorator
 @inline
@@ -47,7 +47,7 @@ export function effective(): u64 {
   if (base < Base.NONE) address += reg(base);
   else if (base == Base.RIP) address += M.next;
   const index = <i32>load<u8>(M.rec, Rec.INDEX);
-  if (index < Base.NONE) address += reg(index) << <u64>load<u8>(M.rec, Rec.SCALE);
+  if (index < Base.NONE) address += reg(index) << (<u64>load<u8>(M.rec, Rec.SCALE));
   const size = <i32>load<u8>(M.rec, Rec.ADDRSIZE);
   return size == 8 ? address : size == 4 ? address & 0xffffffff : address & 0xffff;
 }
@@ -71,12 +71,18 @@ export function writeGpr(number: i32, size: i32, value: u64): void {
 export function readOperand(n: i32): u64 {
   const size = sizeOf(n);
   switch (kindOf(n)) {
-    case Kind.GPR: return readGpr(numberOf(n), size);
-    case Kind.HIGH: return (reg(numberOf(n)) >> 8) & 0xff;
-    case Kind.MEM: return readMemory(segment(), effective(), size);
-    case Kind.IMM: return immediate() & sizeMask(size);
-    case Kind.IMM2: return load<u64>(M.rec, Rec.IMM2) & sizeMask(size);
-    default: return 0;
+    case Kind.GPR:
+      return readGpr(numberOf(n), size);
+    case Kind.HIGH:
+      return (reg(numberOf(n)) >> 8) & 0xff;
+    case Kind.MEM:
+      return readMemory(segment(), effective(), size);
+    case Kind.IMM:
+      return immediate() & sizeMask(size);
+    case Kind.IMM2:
+      return load<u64>(M.rec, Rec.IMM2) & sizeMask(size);
+    default:
+      return 0;
   }
 }
 
@@ -115,5 +121,5 @@ export function codeSize(): i32 {
 
 export function signExtend(value: u64, size: i32): u64 {
   const shift = <u64>(64 - (size << 3));
-  return <u64>((<i64>(value << shift)) >> <i64>shift);
+  return <u64>(<i64>(value << shift) >> <i64>shift);
 }

@@ -4,7 +4,21 @@
 import { Lack, Reg } from "../abi";
 import { PageFlag, Translations, writePhysical } from "./memory";
 import {
-  CR0_PG, CR0_WP, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE, FLAG_AC, M, PF, cpl, longMode, raise, reg, setCold, unsupported,
+  CR0_PG,
+  CR0_WP,
+  CR4_PSE,
+  CR4_SMAP,
+  CR4_SMEP,
+  cpl,
+  EFER_NXE,
+  FLAG_AC,
+  longMode,
+  M,
+  PF,
+  raise,
+  reg,
+  setCold,
+  unsupported,
 } from "./state";
 
 /** How memory is accessed. */
@@ -107,7 +121,9 @@ function walk4(address: u64, access: i32, user: bool): bool {
   let nx: u64 = 0;
   const reserved = PTE_RESERVED | (reg(Reg.EFER) & EFER_NXE ? 0 : PTE_NX);
   let shift: u64 = 39;
-  let p0: u64 = 0, p1: u64 = 0, p2: u64 = 0;
+  let p0: u64 = 0,
+    p1: u64 = 0,
+    p2: u64 = 0;
   while (true) {
     const at = table + (((address >> shift) & 511) << 3);
     const entry = entryAt(at, 8);
@@ -172,7 +188,7 @@ function walk2(address: u64, access: i32, user: bool): bool {
       return false;
     }
   }
-  const bits = (directory & last & (PTE_U | PTE_W));
+  const bits = directory & last & (PTE_U | PTE_W);
   if (!allowed(bits, access, user)) {
     pageFault(address, access, user, ERROR_P);
     return false;
@@ -195,7 +211,7 @@ export function translate(address: u64, access: i32): u64 {
   if (load<u64>(entry) == page && load<u32>(entry, 8) == Translations.generation) {
     const bits = load<u64>(entry, 16);
     if (allowed(bits, access, user) && !(access & Access.WRITE && (bits & PTE_D) == 0)) {
-      return (<u64>load<u32>(entry, 12) << 12) | (address & 0xfff);
+      return ((<u64>load<u32>(entry, 12)) << 12) | (address & 0xfff);
     }
   }
   const done = longMode() ? walk4(address, access, user) : walk2(address, access, user);

@@ -1,9 +1,8 @@
 // Port input and output: the model has no devices. Reads give all ones, writes go nowhere; the verdict says so when used.
 
-import { Reg } from "../abi";
+import { Reg, Used } from "../abi";
 import { readSystem, watchPort } from "./access";
-import { FLAG_IOPL, GP, M, cpl, flags, raise, reg, sizeMask } from "./state";
-import { Used } from "../abi";
+import { cpl, FLAG_IOPL, flags, GP, M, raise, reg, sizeMask } from "./state";
 
 /** Is the port open to this CPL? If not, #GP is raised. Beyond IOPL the TSS's I/O permission bitmap decides. */
 export function permitted(port: i32, size: i32): bool {
@@ -15,7 +14,7 @@ export function permitted(port: i32, size: i32): bool {
   if (at + 1 <= limit) {
     const bits = readSystem(reg(Reg.TR_BASE) + at, 2);
     if (M.fault >= 0) return false;
-    if (((bits >> (<u64>port & 7)) & ((1 << <u64>size) - 1)) == 0) return true;
+    if (((bits >> (<u64>port & 7)) & ((1 << (<u64>size)) - 1)) == 0) return true;
   }
   raise(GP, 0);
   return false;

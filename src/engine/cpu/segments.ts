@@ -4,7 +4,23 @@ import { Attr, Op, Reg, Seg, State } from "../abi";
 import { readSystem, writeSystem } from "./access";
 import { opSize, readOperand, writeOperand } from "./operands";
 import {
-  FLAG_ZF, GP, M, NP, SS, canonical, cpl, flags, long64, longMode, raise, reg, segReg, setCold, setFlags, setState, state,
+  canonical,
+  cpl,
+  FLAG_ZF,
+  flags,
+  GP,
+  long64,
+  longMode,
+  M,
+  NP,
+  raise,
+  reg,
+  SS,
+  segReg,
+  setCold,
+  setFlags,
+  setState,
+  state,
 } from "./state";
 
 /** The descriptor that was read last. */
@@ -81,7 +97,7 @@ export function setSegmentFromDescriptor(seg: i32, selector: u64): void {
 /** A null selector: the base of FS and GS goes to zero as on Intel (6.12), unless the vendor keeps it. */
 export function setNull(seg: i32, selector: u64): void {
   const keepBase = M.amd && seg >= Seg.FS && seg <= Seg.GS;
-  setSegment(seg, selector, keepBase ? reg(segReg(seg) + 1) : 0, 0, Attr.NULL | (<u64>cpl() << Attr.DPL_SHIFT));
+  setSegment(seg, selector, keepBase ? reg(segReg(seg) + 1) : 0, 0, Attr.NULL | ((<u64>cpl()) << Attr.DPL_SHIFT));
 }
 
 /** MOV to, POP of and LxS of DS, ES, FS, GS and SS. */
@@ -102,7 +118,8 @@ export function loadSegment(seg: i32, selector: u64): void {
   }
   const rpl = <i32>(selector & 3);
   if (seg == Seg.SS) {
-    if (rpl != cpl() || !Descriptor.isData() || (Descriptor.attr & Attr.RW) == 0 || Descriptor.dpl() != cpl()) raise(GP, code);
+    if (rpl != cpl() || !Descriptor.isData() || (Descriptor.attr & Attr.RW) == 0 || Descriptor.dpl() != cpl())
+      raise(GP, code);
     else if (!Descriptor.present()) raise(SS, code);
   } else {
     const readable = Descriptor.isData() || (Descriptor.isCode() && (Descriptor.attr & Attr.RW) != 0);

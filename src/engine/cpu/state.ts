@@ -133,14 +133,14 @@ export const MC: i32 = 18;
 // @ts-ignore: decorator
 @inline
 export function reg(index: i32): u64 {
-  return load<u64>(M.regs + (<usize>index << 3));
+  return load<u64>(M.regs + ((<usize>index) << 3));
 }
 
 /** Writes one of the words that change at every step. */
 // @ts-ignore: decorator
 @inline
 export function setReg(index: i32, value: u64): void {
-  store<u64>(M.regs + (<usize>index << 3), value);
+  store<u64>(M.regs + ((<usize>index) << 3), value);
 }
 
 /** The part of a word in the fingerprint; `where` tells words apart. */
@@ -248,7 +248,7 @@ export function unsupported(lack: i32, detail: u64): void {
 // @ts-ignore: decorator
 @inline
 export function canonical(address: u64): bool {
-  return <u64>((<i64>address << 16) >> 16) == address;
+  return <u64>(((<i64>address) << 16) >> 16) == address;
 }
 
 /** Code and stack are accessed through 64-bit addresses in 64-bit mode, 32-bit ones elsewhere. */

@@ -5,15 +5,35 @@ import { Ev, Lack, Op, Prop, Rec, Reg, State, Status, Tag } from "../abi";
 import { enterTagged } from "../owed/body";
 import { nmiIsLive } from "../owed/contexts";
 import { quiescent } from "../owed/resume";
-import { PENDING, codeBreakpoint } from "./access";
+import { codeBreakpoint, PENDING } from "./access";
 import { Config, Rule } from "./config";
-import { Source, debugException, deliver } from "./deliver";
+import { debugException, deliver, Source } from "./deliver";
 import { execute } from "./execute";
 import { fetch } from "./fetch";
-import { generalDetect } from "./system";
 import {
-  BP, CR4_MCE, DEBUGCTL_BTF, FLAG_IF, FLAG_RF, FLAG_TF, M, MC, NMI, PF, clearState, cpl, flags, reg, setCold, setFlags, setReg, setState, state, unsupported, violate,
+  BP,
+  CR4_MCE,
+  clearState,
+  cpl,
+  DEBUGCTL_BTF,
+  FLAG_IF,
+  FLAG_RF,
+  FLAG_TF,
+  flags,
+  M,
+  MC,
+  NMI,
+  PF,
+  reg,
+  setCold,
+  setFlags,
+  setReg,
+  setState,
+  state,
+  unsupported,
+  violate,
 } from "./state";
+import { generalDetect } from "./system";
 
 const DR6_BS: u64 = 0x4000;
 
@@ -122,7 +142,7 @@ function recognise(): bool {
   const requests = s & State.INTR_MASK;
   if (requests != 0 && (flags() & FLAG_IF) != 0 && (s & (State.SHADOW_SS | State.SHADOW_STI)) == 0) {
     const rule = <i32>ctz<u64>(requests >> State.INTR_SHIFT);
-    clearState((<u64>1) << <u64>(State.INTR_SHIFT + rule));
+    clearState((<u64>1) << (<u64>(State.INTR_SHIFT + rule)));
     deliver(<i32>load<u64>(Config.rules + <usize>(rule * Rule.SIZEOF), Rule.VECTOR), Source.EXTERNAL, 0, rip);
     return true;
   }
@@ -170,16 +190,21 @@ function outcome(): Status {
 
 /** May event rule n strike at this boundary? `tags` are those of the instruction ahead. */
 export function mayStrike(rule: i32, tags: u32): bool {
-  if (((tags & Tag.EVENT_MASK) & (1 << rule)) == 0) return false;
+  if ((tags & Tag.EVENT_MASK & (1 << rule)) == 0) return false;
   const at = Config.rules + <usize>(rule * Rule.SIZEOF);
   if (load<u64>(at, Rule.LIMIT) != 0 && budget(rule) == 0) return false;
   switch (<i32>load<u64>(at, Rule.KIND)) {
-    case Ev.NMI: return (state() & State.NMI_PENDING) == 0;
-    case Ev.INTR: return (state() & ((<u64>1) << <u64>(State.INTR_SHIFT + rule))) == 0;
-    case Ev.MCE: return load<u64>(at, Rule.WHILE_MCIP) != 0 || (reg(Reg.MCG_STATUS) & 4) == 0;
+    case Ev.NMI:
+      return (state() & State.NMI_PENDING) == 0;
+    case Ev.INTR:
+      return (state() & ((<u64>1) << (<u64>(State.INTR_SHIFT + rule)))) == 0;
+    case Ev.MCE:
+      return load<u64>(at, Rule.WHILE_MCIP) != 0 || (reg(Reg.MCG_STATUS) & 4) == 0;
     // a trap placed on an instruction comes only when that instruction does
-    case Ev.DB: return !eventAhead() && (state() & (State.HALTED | State.SHADOW_SS)) == 0;
-    default: return !eventAhead() && (state() & State.HALTED) == 0;
+    case Ev.DB:
+      return !eventAhead() && (state() & (State.HALTED | State.SHADOW_SS)) == 0;
+    default:
+      return !eventAhead() && (state() & State.HALTED) == 0;
   }
 }
 
@@ -196,13 +221,13 @@ export function inject(rule: i32): Status {
   M.rip = reg(Reg.RIP);
   const at = Config.rules + <usize>(rule * Rule.SIZEOF);
   const rip = reg(Reg.RIP);
-  if (load<u64>(at, Rule.LIMIT) != 0) setCold(Reg.BUDGET, reg(Reg.BUDGET) - ((<u64>1) << <u64>((rule & 7) << 3)));
+  if (load<u64>(at, Rule.LIMIT) != 0) setCold(Reg.BUDGET, reg(Reg.BUDGET) - ((<u64>1) << (<u64>((rule & 7) << 3))));
   switch (<i32>load<u64>(at, Rule.KIND)) {
     case Ev.NMI:
-      setState(State.NMI_PENDING | State.NMI_OWED);
+      setState(Config.checks(Prop.NMI_SERVED) ? State.NMI_PENDING | State.NMI_OWED : State.NMI_PENDING);
       break;
     case Ev.INTR:
-      setState((<u64>1) << <u64>(State.INTR_SHIFT + rule));
+      setState((<u64>1) << (<u64>(State.INTR_SHIFT + rule)));
       break;
     case Ev.MCE:
       machineCheck(rip);

@@ -4,8 +4,8 @@ import { Op, Rec, RecFlag, Reg, Seg } from "../abi";
 import { readMemory, writeMemory } from "./access";
 import { setArith, subFlags } from "./alu";
 import { opSize, readGpr, segment, writeGpr } from "./operands";
-import { FLAG_DF, FLAG_ZF, M, flags, reg, sizeMask } from "./state";
 import { permitted, portIn, portOut } from "./ports";
+import { FLAG_DF, FLAG_ZF, flags, M, reg, sizeMask } from "./state";
 
 /** Executes one iteration. True: the instruction is to be executed again (RIP stays). */
 export function stringStep(op: i32): bool {

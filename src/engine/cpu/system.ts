@@ -1,16 +1,49 @@
 // System registers: control and debug registers, MSRs, descriptor-table registers, and the small instructions around them.
 
 import { Ctx, CtxBy, Kind, Lack, Op, Prop, Reg, Seg, State, Used } from "../abi";
+import { innermost, owed } from "../owed/contexts";
 import { readMemory, writeMemory } from "./access";
 import { Config } from "./config";
 import { debugException, Source } from "./deliver";
-import { innermost, owed } from "../owed/contexts";
 import { Translations } from "./memory";
 import { effective, kindOf, numberOf, opSize, readOperand, segment, writeGpr, writeOperand } from "./operands";
 import {
-  CR0_CD, CR0_ET, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR4_FSGSBASE, CR4_KNOWN, CR4_PAE, CR4_PCIDE, CR4_TSD, CR4_UMIP, EFER_LMA, EFER_LME, EFER_NXE,
-  EFER_SCE, FLAG_AC, FLAG_IF, FLAG_IOPL, GP, M, UD, canonical, cpl, flags, long64, longMode, raise, reg, segReg, setCold, setFlags, setReg,
-  setState, unsupported, violate,
+  CR0_CD,
+  CR0_ET,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_TS,
+  CR4_FSGSBASE,
+  CR4_KNOWN,
+  CR4_PAE,
+  CR4_PCIDE,
+  CR4_TSD,
+  CR4_UMIP,
+  canonical,
+  cpl,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+  FLAG_AC,
+  FLAG_IF,
+  FLAG_IOPL,
+  flags,
+  GP,
+  long64,
+  longMode,
+  M,
+  raise,
+  reg,
+  segReg,
+  setCold,
+  setFlags,
+  setReg,
+  setState,
+  UD,
+  unsupported,
+  violate,
 } from "./state";
 
 /** #GP(0) unless CPL is 0. */
@@ -77,26 +110,41 @@ export function moveControl(): void {
 /** Property cr2: a page-fault handler reads the address of its own fault (12.2). */
 function checkCr2(): void {
   const context = innermost();
-  if (context == 0 || (owed(context, Ctx.BY) & CtxBy.VECTOR_MASK) != 14 || owed(context, Ctx.BY) >= <u64>CtxBy.SYSCALL) return;
-  if (Config.checks(Prop.CR2) && reg(Reg.CR2) != owed(context, Ctx.CR2)) violate(Prop.CR2, reg(Reg.CR2), owed(context, Ctx.CR2));
+  if (context == 0 || (owed(context, Ctx.BY) & CtxBy.VECTOR_MASK) != 14 || owed(context, Ctx.BY) >= <u64>CtxBy.SYSCALL)
+    return;
+  if (Config.checks(Prop.CR2) && reg(Reg.CR2) != owed(context, Ctx.CR2))
+    violate(Prop.CR2, reg(Reg.CR2), owed(context, Ctx.CR2));
 }
 
 function writeControl(number: i32, value: u64): void {
   switch (number) {
-    case 0: writeCr0(value); break;
-    case 2: setCold(Reg.CR2, value); break;
-    case 3: writeCr3(value); break;
-    case 4: writeCr4(value); break;
+    case 0:
+      writeCr0(value);
+      break;
+    case 2:
+      setCold(Reg.CR2, value);
+      break;
+    case 3:
+      writeCr3(value);
+      break;
+    case 4:
+      writeCr4(value);
+      break;
     case 8:
       if (value > 15) raise(GP, 0);
       else setCold(Reg.CR8, value);
       break;
-    default: raise(UD, 0); break;
+    default:
+      raise(UD, 0);
+      break;
   }
 }
 
 function writeCr0(value: u64): void {
-  const invalid = value >> 32 != 0 || ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) || ((value & CR0_NW) != 0 && (value & CR0_CD) == 0);
+  const invalid =
+    value >> 32 != 0 ||
+    ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) ||
+    ((value & CR0_NW) != 0 && (value & CR0_CD) == 0);
   if (invalid || ((value & CR0_PG) == 0 && longMode() && (long64() || (reg(Reg.CR4) & CR4_PCIDE) != 0))) {
     raise(GP, 0);
     return;
@@ -127,8 +175,12 @@ function writeCr3(value: u64): void {
 
 function writeCr4(value: u64): void {
   const changed = value ^ reg(Reg.CR4);
-  if ((value & ~CR4_KNOWN) != 0 || (longMode() && (value & CR4_PAE) == 0) || ((value & CR4_PCIDE) != 0 && !longMode()) ||
-      ((changed & value & CR4_PCIDE) != 0 && (reg(Reg.CR3) & 0xfff) != 0)) {
+  if (
+    (value & ~CR4_KNOWN) != 0 ||
+    (longMode() && (value & CR4_PAE) == 0) ||
+    ((value & CR4_PCIDE) != 0 && !longMode()) ||
+    ((changed & value & CR4_PCIDE) != 0 && (reg(Reg.CR3) & 0xfff) != 0)
+  ) {
     raise(GP, 0);
     return;
   }
@@ -189,7 +241,8 @@ export function moveDebug(): void {
     raise(GP, 0);
     return;
   }
-  if (number == 6) setCold(word, (value & 0xe00f) | 0xffff0ff0); // no RTM, no bus-lock traps: bits 16 and 11 read as 1
+  if (number == 6)
+    setCold(word, (value & 0xe00f) | 0xffff0ff0); // no RTM, no bus-lock traps: bits 16 and 11 read as 1
   else if (number == 7) setCold(word, (value & 0xffff2bff) | 0x400);
   else setCold(word, value);
 }
@@ -205,24 +258,42 @@ export function generalDetect(rip: u64): void {
 /** The register that holds an MSR, or -1. */
 function msr(number: u32): i32 {
   switch (number) {
-    case 0x1b: return Reg.APIC_BASE;
-    case 0x48: return Reg.SPEC_CTRL;
-    case 0x174: return Reg.SYSENTER_CS;
-    case 0x175: return Reg.SYSENTER_ESP;
-    case 0x176: return Reg.SYSENTER_EIP;
-    case 0x17a: return Reg.MCG_STATUS;
-    case 0x1d9: return Reg.DEBUGCTL;
-    case 0x277: return Reg.PAT;
-    case 0xc0000080: return Reg.EFER;
-    case 0xc0000081: return Reg.STAR;
-    case 0xc0000082: return Reg.LSTAR;
-    case 0xc0000083: return Reg.CSTAR;
-    case 0xc0000084: return Reg.FMASK;
-    case 0xc0000100: return Reg.FS_BASE;
-    case 0xc0000101: return Reg.GS_BASE;
-    case 0xc0000102: return Reg.KERNEL_GS_BASE;
-    case 0xc0000103: return Reg.TSC_AUX;
-    default: return -1;
+    case 0x1b:
+      return Reg.APIC_BASE;
+    case 0x48:
+      return Reg.SPEC_CTRL;
+    case 0x174:
+      return Reg.SYSENTER_CS;
+    case 0x175:
+      return Reg.SYSENTER_ESP;
+    case 0x176:
+      return Reg.SYSENTER_EIP;
+    case 0x17a:
+      return Reg.MCG_STATUS;
+    case 0x1d9:
+      return Reg.DEBUGCTL;
+    case 0x277:
+      return Reg.PAT;
+    case 0xc0000080:
+      return Reg.EFER;
+    case 0xc0000081:
+      return Reg.STAR;
+    case 0xc0000082:
+      return Reg.LSTAR;
+    case 0xc0000083:
+      return Reg.CSTAR;
+    case 0xc0000084:
+      return Reg.FMASK;
+    case 0xc0000100:
+      return Reg.FS_BASE;
+    case 0xc0000101:
+      return Reg.GS_BASE;
+    case 0xc0000102:
+      return Reg.KERNEL_GS_BASE;
+    case 0xc0000103:
+      return Reg.TSC_AUX;
+    default:
+      return -1;
   }
 }
 
@@ -251,10 +322,17 @@ export function wrmsr(): void {
     unsupported(Lack.MSR, <u64>number);
     return;
   }
-  const address = at == Reg.LSTAR || at == Reg.CSTAR || at == Reg.FS_BASE || at == Reg.GS_BASE || at == Reg.KERNEL_GS_BASE ||
-    at == Reg.SYSENTER_ESP || at == Reg.SYSENTER_EIP;
+  const address =
+    at == Reg.LSTAR ||
+    at == Reg.CSTAR ||
+    at == Reg.FS_BASE ||
+    at == Reg.GS_BASE ||
+    at == Reg.KERNEL_GS_BASE ||
+    at == Reg.SYSENTER_ESP ||
+    at == Reg.SYSENTER_EIP;
   if (address && !canonical(value)) raise(GP, 0);
-  else if (at == Reg.MCG_STATUS && value != 0) raise(GP, 0); // 9.3
+  else if (at == Reg.MCG_STATUS && value != 0)
+    raise(GP, 0); // 9.3
   else if (at == Reg.EFER) writeEfer(value);
   else if (at == Reg.FMASK || at == Reg.SYSENTER_CS) setCold(at, value & 0xffffffff);
   else setCold(at, value);
@@ -343,17 +421,40 @@ export function invpcid(): void {
 export function cpuid(): void {
   M.used |= Used.CPUID;
   const leaf = <u32>reg(Reg.RAX);
-  let a: u64 = 0, b: u64 = 0, c: u64 = 0, d: u64 = 0;
+  let a: u64 = 0,
+    b: u64 = 0,
+    c: u64 = 0,
+    d: u64 = 0;
   switch (leaf) {
-    case 0: a = 7; b = 0x70617274; d = 0x63656863; c = 0x6b; break;
+    case 0:
+      a = 7;
+      b = 0x70617274;
+      d = 0x63656863;
+      c = 0x6b;
+      break;
     // CX16, PCID, POPCNT; DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, PGE, CMOV, PAT
-    case 1: a = 0x600; c = 0x00822000; d = 0x0001abfc; break;
+    case 1:
+      a = 0x600;
+      c = 0x00822000;
+      d = 0x0001abfc;
+      break;
     // FSGSBASE, BMI1 (for TZCNT), SMEP, INVPCID, SMAP; UMIP
-    case 7: if ((reg(Reg.RCX) & 0xffffffff) == 0) { b = 0x00100489; c = 4; } break;
-    case 0x80000000: a = 0x80000001; break;
+    case 7:
+      if ((reg(Reg.RCX) & 0xffffffff) == 0) {
+        b = 0x00100489;
+        c = 4;
+      }
+      break;
+    case 0x80000000:
+      a = 0x80000001;
+      break;
     // LAHF in 64-bit mode, LZCNT; SYSCALL, NX, 1 GiB pages, RDTSCP, 64-bit mode
-    case 0x80000001: c = 0x21; d = 0x2c100800; break;
-    default: break;
+    case 0x80000001:
+      c = 0x21;
+      d = 0x2c100800;
+      break;
+    default:
+      break;
   }
   setReg(Reg.RAX, a);
   setReg(Reg.RBX, b);

@@ -24,7 +24,7 @@ export function nextNumber(): u32 {
     const place: usize = <usize>Ctl.CHAIN_BLOCKS + <usize>((first >> ChainBlock.SHIFT) << 2);
     if (place >= 61440) return 0;
     while (atomic.load<u32>(place) == 0) {
-      const block = <u32>allocate(<u32>Chain.SIZEOF << ChainBlock.SHIFT);
+      const block = <u32>allocate((<u32>Chain.SIZEOF) << ChainBlock.SHIFT);
       if (block == 0) return 0;
       atomic.cmpxchg<u32>(place, 0, block);
     }
@@ -57,7 +57,7 @@ export function listChains(first: u32, flags: u32, out: usize): u32 {
   let count: u32 = 0;
   for (let number = first; number < end; number++) {
     if (!inUse(number) || (load<u32>(chain(number), Chain.FLAGS) & flags) != flags) continue;
-    store<u32>(out + (<usize>count << 2), number);
+    store<u32>(out + ((<usize>count) << 2), number);
     count++;
   }
   return count;
@@ -73,12 +73,12 @@ export function listCircles(first: u32, seen: usize, out: usize, most: u32): u32
   for (let start = first; start < end && count < most; start++) {
     if (!inUse(start)) continue;
     let at = start;
-    while (at >= first && load<u32>(seen + (<usize>(at - first) << 2)) == 0) {
-      store<u32>(seen + (<usize>(at - first) << 2), start);
+    while (at >= first && load<u32>(seen + ((<usize>(at - first)) << 2)) == 0) {
+      store<u32>(seen + ((<usize>(at - first)) << 2), start);
       at = load<u32>(chain(at), Chain.NEXT);
     }
-    if (at >= first && load<u32>(seen + (<usize>(at - first) << 2)) == start) {
-      store<u32>(out + (<usize>count << 2), at);
+    if (at >= first && load<u32>(seen + ((<usize>(at - first)) << 2)) == start) {
+      store<u32>(out + ((<usize>count) << 2), at);
       count++;
     }
   }

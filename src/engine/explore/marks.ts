@@ -1,8 +1,7 @@
 // Marks: where the machine was, to come back to. The register block is copied; memory is rolled back by its undo log.
 
 import { Reg } from "../abi";
-import { undoMemory } from "../cpu/memory";
-import { Translations } from "../cpu/memory";
+import { Translations, undoMemory } from "../cpu/memory";
 import { M, mix, reg } from "../cpu/state";
 
 const REGISTERS: usize = Reg.COUNT << 3;
@@ -17,7 +16,7 @@ export function save(mark: usize): void {
 export function restore(mark: usize): void {
   undoMemory(load<usize>(mark + REGISTERS));
   // control registers decide about translations; all of them are cold
-  if (load<u64>(mark + (<usize>Reg.COLD_HASH << 3)) != reg(Reg.COLD_HASH)) Translations.generation++;
+  if (load<u64>(mark + ((<usize>Reg.COLD_HASH) << 3)) != reg(Reg.COLD_HASH)) Translations.generation++;
   memory.copy(M.regs, mark, REGISTERS);
 }
 

@@ -6,8 +6,8 @@ import { Config } from "../cpu/config";
 import { M } from "../cpu/state";
 import { hold, inject, mayHold, mayStrike, step, tagsAhead } from "../cpu/step";
 import { chain, dropGrant, nextNumber, takeNumber } from "./chains";
-import { MARK_BYTES, fingerprint, restore, save } from "./marks";
-import { Found, Visit, countStates, lookup, visit } from "./table";
+import { fingerprint, MARK_BYTES, restore, save } from "./marks";
+import { countStates, Found, lookup, Visit, visit } from "./table";
 
 enum Phase {
   /** take the next parent */
@@ -166,14 +166,14 @@ function workOn(budget: u32): Status {
 function nextParent(): bool {
   const place = atomic.add<u32>(Ctl.NEXT_PARENT, 1);
   if (place >= load<u32>(Ctl.PARENT_COUNT)) return false;
-  W.parent = load<u32>(<usize>load<u32>(Ctl.PARENTS) + (<usize>place << 2));
+  W.parent = load<u32>(<usize>load<u32>(Ctl.PARENTS) + ((<usize>place) << 2));
   let count = 0;
   for (let number = W.parent; number != 0; number = load<u32>(chain(number), Chain.PARENT)) count++;
   W.ancestorCount = count;
   let at = count;
   for (let number = W.parent; number != 0; number = load<u32>(chain(number), Chain.PARENT)) {
     at--;
-    store<u32>(W.ancestors + (<usize>at << 2), number);
+    store<u32>(W.ancestors + ((<usize>at) << 2), number);
   }
   let shared = 0;
   while (shared < Path.depth && shared < count && load<u32>(Path.entry(shared), NUMBER) == ancestor(shared)) shared++;
@@ -185,7 +185,7 @@ function nextParent(): bool {
 }
 
 function ancestor(n: i32): u32 {
-  return load<u32>(W.ancestors + (<usize>n << 2));
+  return load<u32>(W.ancestors + ((<usize>n) << 2));
 }
 
 /** Puts the machine on chain n of the path, as far along as the next branching allows. */

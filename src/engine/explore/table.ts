@@ -7,7 +7,12 @@ import { Chain, ChainFlag, Ctl } from "../abi";
 import { chain } from "./chains";
 
 /** What `visit` found. */
-export enum Visit { KNOWN = 0, NEW, SHORTER, FULL }
+export enum Visit {
+  KNOWN = 0,
+  NEW,
+  SHORTER,
+  FULL,
+}
 
 export class Found {
   /** the owner of a KNOWN state */
@@ -26,7 +31,7 @@ export function countStates(): void {
 }
 
 function slot(fingerprint: u64, mask: u32): usize {
-  return <usize>load<u32>(Ctl.TABLE) + (<usize>(<u32>(fingerprint >> 20) & mask) << 4);
+  return <usize>load<u32>(Ctl.TABLE) + ((<usize>(<u32>(fingerprint >> 20) & mask)) << 4);
 }
 
 /** Enters a state, or compares with what is known of it. */
@@ -35,7 +40,7 @@ export function visit(fingerprint: u64, distance: u32, owner: u32): Visit {
   const table = <usize>load<u32>(Ctl.TABLE);
   const end = table + ((<usize>mask + 1) << 4);
   let at = slot(fingerprint, mask);
-  const mine = (<u64>distance << 32) | <u64>owner;
+  const mine = ((<u64>distance) << 32) | <u64>owner;
   while (true) {
     let there = atomic.load<u64>(at);
     if (there == 0) {

@@ -4,7 +4,7 @@
 import { Ctx, Prop, Reg, State, Tag } from "../abi";
 import { readSystem } from "../cpu/access";
 import { Config } from "../cpu/config";
-import { FLAG_AC, FLAG_DF, M, clearState, flags, reg, setCold, setState, state, violate } from "../cpu/state";
+import { clearState, FLAG_AC, FLAG_DF, flags, M, reg, setCold, setState, state, violate } from "../cpu/state";
 import { innermost, owed } from "./contexts";
 
 /** Called before the instruction at a tagged address is executed. */
@@ -47,7 +47,7 @@ function checkFrame(frame: u64): void {
   const context = innermost();
   if (context == 0) return;
   for (let i = 0; i < Config.frameCount; i++) {
-    const at = Config.frame + (<usize>i << 4);
+    const at = Config.frame + ((<usize>i) << 4);
     const register = <i32>load<u64>(at);
     const size = owed(context, Ctx.CPL) == 0 && register == Reg.SS_SEL ? 0 : <i32>Config.frameWord;
     if (size == 0) continue;

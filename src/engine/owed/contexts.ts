@@ -2,7 +2,7 @@
 // out, so that rolling back is moving two pointers; the list's fingerprint is part of the state.
 
 import { Ctx, CtxBy, Lack, Reg, Seg, State } from "../abi";
-import { M, cpl, reg, segReg, setReg, unsupported } from "../cpu/state";
+import { cpl, M, reg, segReg, setReg, unsupported } from "../cpu/state";
 
 /** At most this many contexts may be owed at once. */
 const MAX_DEPTH: u64 = 64;
@@ -10,13 +10,13 @@ const MAX_DEPTH: u64 = 64;
 // @ts-ignore: decorator
 @inline
 export function owed(context: usize, word: i32): u64 {
-  return load<u64>(context + (<usize>word << 3));
+  return load<u64>(context + ((<usize>word) << 3));
 }
 
 // @ts-ignore: decorator
 @inline
 function put(context: usize, word: i32, value: u64): void {
-  store<u64>(context + (<usize>word << 3), value);
+  store<u64>(context + ((<usize>word) << 3), value);
 }
 
 export function innermost(): usize {
@@ -28,12 +28,22 @@ export function innermost(): usize {
  * before it; the general registers are still those of the activity.
  */
 export function interrupted(
-  by: u64, level: i32, rip: u64, cs: u64, rflags: u64, rsp: u64, ss: u64, gsBase: u64, kernelGsBase: u64,
-  stateBefore: u64, frameLow: u64, frameHigh: u64,
+  by: u64,
+  level: i32,
+  rip: u64,
+  cs: u64,
+  rflags: u64,
+  rsp: u64,
+  ss: u64,
+  gsBase: u64,
+  kernelGsBase: u64,
+  stateBefore: u64,
+  frameLow: u64,
+  frameHigh: u64,
 ): void {
   const depth = reg(Reg.DEPTH);
   const at = <usize>reg(Reg.CTX_NEXT);
-  if (depth >= MAX_DEPTH || at + (<usize>Ctx.COUNT << 3) > M.ctxEnd) {
+  if (depth >= MAX_DEPTH || at + ((<usize>Ctx.COUNT) << 3) > M.ctxEnd) {
     unsupported(Lack.DEPTH, depth);
     return;
   }
@@ -65,7 +75,7 @@ export function interrupted(
   for (let word: i32 = Ctx.BY; word < Ctx.COUNT; word++) hash = chainHash(hash, owed(at, word));
   put(at, Ctx.HASH, hash);
   setReg(Reg.CTX_TOP, <u64>at);
-  setReg(Reg.CTX_NEXT, <u64>(at + (<usize>Ctx.COUNT << 3)));
+  setReg(Reg.CTX_NEXT, <u64>(at + ((<usize>Ctx.COUNT) << 3)));
   setReg(Reg.CTXHASH, hash);
   setReg(Reg.DEPTH, depth + 1);
 }

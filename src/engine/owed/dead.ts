@@ -35,3 +35,15 @@ export function forgetDead(): void {
     forget(<u32>physical, <u32>(physical + ((live - low) & ~(<u64>7))));
   }
 }
+
+/**
+ * The frame of a context that was just resumed from it is dead too, though the address may be a live one: on an IST stack
+ * a nested frame lies over that of the outer context. Whoever pops it again gets what is left of a run that is over.
+ */
+export function forgetFrame(low: u64, high: u64): void {
+  const stack = Config.stackOf(low, high);
+  if (stack < 0) return;
+  const at = Config.stacks + <usize>(stack * 24);
+  const offset = load<u64>(at, 16) - load<u64>(at);
+  forget(<u32>((low + offset + 7) & ~(<u64>7)), <u32>((high + offset) & ~(<u64>7)));
+}

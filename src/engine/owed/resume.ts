@@ -4,10 +4,22 @@
 
 import { Ctx, CtxBy, Prop, Reg, Seg, State } from "../abi";
 import { Config } from "../cpu/config";
-import { FLAG_RF, M, clearState, cpl, flags, reg, segReg, setState, state, violate } from "../cpu/state";
+import {
+  ABORT_VIOLATION,
+  clearState,
+  cpl,
+  FLAG_RF,
+  flags,
+  M,
+  reg,
+  segReg,
+  setState,
+  state,
+  violate,
+} from "../cpu/state";
 import { bodyResumed } from "./body";
 import { innermost, owed, settle } from "./contexts";
-import { forgetDead } from "./dead";
+import { forgetDead, forgetFrame } from "./dead";
 
 /** Bits of a RESUME violation's detail: 0..63 a word of Ctx that differs; else one of these. */
 export enum Wrong {
@@ -15,6 +27,8 @@ export enum Wrong {
   NOWHERE = 64,
   /** the frame of a context was popped and leads elsewhere */
   FRAME = 65,
+  /** the frame of a context was popped, but holds what is left of a nested one */
+  STALE = 66,
 }
 
 /**
@@ -30,6 +44,9 @@ export function returned(popped: u64, plain: bool, levelBefore: i32): void {
     compare(top);
     if (M.fault >= 0) return;
     resumed(top);
+    if (M.fault < 0 && popped >= owed(top, Ctx.FRAME_LOW) && popped < owed(top, Ctx.FRAME_HIGH)) {
+      forgetFrame(owed(top, Ctx.FRAME_LOW), owed(top, Ctx.FRAME_HIGH));
+    }
   } else if (plain) {
     return;
   } else if (maySkip(owed(top, Ctx.BY)) && Config.isFixup(rip)) {
@@ -39,6 +56,15 @@ export function returned(popped: u64, plain: bool, levelBefore: i32): void {
   } else if (popped != 0 && ownsFrame(popped)) {
     wrong(Prop.RESUME, Wrong.FRAME, popped);
   }
+}
+
+/** A return could not read its frame: was it a context's own, of which a nested run has left nothing? */
+export function couldNotPop(popped: u64): void {
+  if (M.fault != ABORT_VIOLATION || M.property != Prop.STALE_READ || !Config.checks(Prop.RESUME) || !ownsFrame(popped))
+    return;
+  M.property = Prop.RESUME;
+  M.detail = Wrong.STALE;
+  M.detail2 = popped;
 }
 
 /** A context whose own instruction faulted may go on at a fix-up; SYSENTER saves no address at all (11.8). */
@@ -60,7 +86,8 @@ function wrong(property: i32, detail: u64, detail2: u64): void {
 }
 
 function expect(context: usize, word: i32, actual: u64): void {
-  if (owed(context, word) != actual) wrong(word == Ctx.GS_BASE && owed(context, Ctx.CPL) == 3 ? Prop.GS_BASE : Prop.RESUME, word, actual);
+  if (owed(context, word) != actual)
+    wrong(word == Ctx.GS_BASE && owed(context, Ctx.CPL) == 3 ? Prop.GS_BASE : Prop.RESUME, word, actual);
 }
 
 function compare(context: usize): void {
