@@ -24,8 +24,6 @@ export class Translations {
 /** One undo entry: u32 word number, u32 undefined bits, u64 value. */
 const ENTRY: usize = 16;
 
-// @ts-ignore: decorator
-@inline
 function wordMix(word: u32, value: u64, undef: u32): u64 {
   return mix(((<u64>word) << 8) | <u64>undef, value);
 }

@@ -4,38 +4,26 @@ import { Attr, Base, Kind, Rec, Reg } from "../abi";
 import { prepare, readForWrite, readMemory, writeBack, writeMemory } from "./access";
 import { long64, M, reg, setReg, sizeMask } from "./state";
 
-// @ts-ignore: decorator
-@inline
 export function opSize(): i32 {
   return <i32>load<u8>(M.rec, Rec.OPSIZE);
 }
 
-// @ts-ignore: decorator
-@inline
 export function kindOf(n: i32): i32 {
   return <i32>load<u8>(M.rec + n, Rec.KIND0);
 }
 
-// @ts-ignore: decorator
-@inline
 export function numberOf(n: i32): i32 {
   return <i32>load<u8>(M.rec + n, Rec.REG0);
 }
 
-// @ts-ignore: decorator
-@inline
 export function sizeOf(n: i32): i32 {
   return <i32>load<u8>(M.rec + n, Rec.SIZE0);
 }
 
-// @ts-ignore: decorator
-@inline
 export function immediate(): u64 {
   return load<u64>(M.rec, Rec.IMM);
 }
 
-// @ts-ignore: decorator
-@inline
 export function segment(): i32 {
   return <i32>load<u8>(M.rec, Rec.SEG);
 }
@@ -53,8 +41,6 @@ export function effective(): u64 {
 }
 
 /** Low `size` bytes of a general register. */
-// @ts-ignore: decorator
-@inline
 export function readGpr(number: i32, size: i32): u64 {
   return reg(number) & sizeMask(size);
 }

@@ -130,22 +130,16 @@ export const PF: i32 = 14;
 export const AC: i32 = 17;
 export const MC: i32 = 18;
 
-// @ts-ignore: decorator
-@inline
 export function reg(index: i32): u64 {
   return load<u64>(M.regs + ((<usize>index) << 3));
 }
 
 /** Writes one of the words that change at every step. */
-// @ts-ignore: decorator
-@inline
 export function setReg(index: i32, value: u64): void {
   store<u64>(M.regs + ((<usize>index) << 3), value);
 }
 
 /** The part of a word in the fingerprint; `where` tells words apart. */
-// @ts-ignore: decorator
-@inline
 export function mix(where: u64, value: u64): u64 {
   let x = (value ^ (where * 0x9e3779b97f4a7c15)) * 0xd6e8feb86659fd93;
   x ^= x >> 32;
@@ -161,26 +155,18 @@ export function setCold(index: i32, value: u64): void {
   setReg(index, value);
 }
 
-// @ts-ignore: decorator
-@inline
 export function state(): u64 {
   return reg(Reg.STATE);
 }
 
-// @ts-ignore: decorator
-@inline
 export function setState(bits: u64): void {
   setReg(Reg.STATE, reg(Reg.STATE) | bits);
 }
 
-// @ts-ignore: decorator
-@inline
 export function clearState(bits: u64): void {
   setReg(Reg.STATE, reg(Reg.STATE) & ~bits);
 }
 
-// @ts-ignore: decorator
-@inline
 export function cpl(): i32 {
   return <i32>(reg(Reg.STATE) & State.CPL_MASK);
 }
@@ -189,34 +175,24 @@ export function setCpl(value: i32): void {
   setReg(Reg.STATE, (reg(Reg.STATE) & ~(<u64>State.CPL_MASK)) | <u64>value);
 }
 
-// @ts-ignore: decorator
-@inline
 export function flags(): u64 {
   return reg(Reg.RFLAGS);
 }
 
-// @ts-ignore: decorator
-@inline
 export function setFlags(value: u64): void {
   setReg(Reg.RFLAGS, value);
 }
 
 /** 64-bit mode: EFER.LMA and CS.L. */
-// @ts-ignore: decorator
-@inline
 export function long64(): bool {
   return (reg(Reg.CS_ATTR) & 0x200) != 0 && (reg(Reg.EFER) & EFER_LMA) != 0;
 }
 
-// @ts-ignore: decorator
-@inline
 export function longMode(): bool {
   return (reg(Reg.EFER) & EFER_LMA) != 0;
 }
 
 /** Index of a segment register's first word (selector); base, limit and attributes follow. */
-// @ts-ignore: decorator
-@inline
 export function segReg(seg: i32): i32 {
   return Reg.ES_SEL + (seg << 2);
 }
@@ -245,15 +221,11 @@ export function unsupported(lack: i32, detail: u64): void {
   M.detail = detail;
 }
 
-// @ts-ignore: decorator
-@inline
 export function canonical(address: u64): bool {
   return <u64>(((<i64>address) << 16) >> 16) == address;
 }
 
 /** Code and stack are accessed through 64-bit addresses in 64-bit mode, 32-bit ones elsewhere. */
-// @ts-ignore: decorator
-@inline
 export function sizeMask(bytes: i32): u64 {
   return bytes >= 8 ? ~(<u64>0) : ((<u64>1) << (<u64>(bytes << 3))) - 1;
 }

@@ -7,14 +7,10 @@ import { cpl, M, reg, segReg, setReg, unsupported } from "../cpu/state";
 /** At most this many contexts may be owed at once. */
 const MAX_DEPTH: u64 = 64;
 
-// @ts-ignore: decorator
-@inline
 export function owed(context: usize, word: i32): u64 {
   return load<u64>(context + ((<usize>word) << 3));
 }
 
-// @ts-ignore: decorator
-@inline
 function put(context: usize, word: i32, value: u64): void {
   store<u64>(context + ((<usize>word) << 3), value);
 }
@@ -81,8 +77,6 @@ export function interrupted(
 }
 
 /** One word more of a fingerprint in which the order counts. */
-// @ts-ignore: decorator
-@inline
 function chainHash(hash: u64, word: u64): u64 {
   const x = (hash ^ word) * 0x9fb21c651e98df25;
   return x ^ (x >> 29);
