@@ -20,8 +20,8 @@ export interface ChainRecord {
 const TABLE_ENTRY = 16;
 /** Entries of the first table. */
 const FIRST_TABLE = 1 << 14;
-/** A full table is replaced by one so many times as large. */
-const GROWTH = 4;
+/** A full table is replaced by a larger one: fast at first, then without much to spare. */
+const grown = (entries: number) => entries * (entries < 1 << 18 ? 4 : 2);
 /** Number of the first chain: the first of the second grant, so that 0 can mean none. */
 export const FIRST_CHAIN = 64;
 
@@ -55,7 +55,7 @@ export class Space {
 
   /** Makes the first table, or a larger one. No worker may be running. */
   growTable(machine: Machine): void {
-    const mask = this.get(Ctl.TABLE) === 0 ? FIRST_TABLE - 1 : (this.get(Ctl.TABLE_MASK) + 1) * GROWTH - 1;
+    const mask = this.get(Ctl.TABLE) === 0 ? FIRST_TABLE - 1 : grown(this.get(Ctl.TABLE_MASK) + 1) - 1;
     const table = machine.engine.allocate((mask + 1) * TABLE_ENTRY);
     if (table === 0) throw new OutOfMemory();
     machine.engine.moveTable(table, mask);
