@@ -209,8 +209,7 @@ class Search {
   #coverage(): Coverage {
     const machine = this.#machine;
     if (!machine) return { reached: 0, total: 0, missed: [] };
-    const { boundaries } = machine.map;
-    const missed = boundaries.filter((_, n) => machine.view.getUint8(machine.coverage + n + 1) === 0);
+    const { boundaries, missed } = machine.covered();
     return { reached: boundaries.length - missed.length, total: boundaries.length, missed };
   }
 }

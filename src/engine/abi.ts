@@ -263,7 +263,7 @@ export enum Rec {
   RIP = 48,
   /** u32, Tag bits of that address */
   TAGS = 56,
-  /** u32, number in the coverage map, or 0 */
+  /** u32, place in the coverage map, or 0 */
   COVER = 60,
   /** 16 bytes: the instruction's bytes, zero-filled */
   BYTES = 64,

@@ -25,18 +25,12 @@ export type Label = (address: bigint) => string;
  * (a scenario's `define`) lie in no section and name nothing.
  */
 export function labeller(image: Image): Label {
-  const sections = image.sections.map((section) => {
-    const high = section.address + BigInt(section.bytes.length);
-    const names = [...image.symbols]
-      .filter(([, address]) => section.address <= address && address < high)
-      .sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0));
-    return { low: section.address, high, names };
-  });
-  return (address) => {
-    const section = sections.find(({ low, high }) => low <= address && address < high);
-    const after = section ? firstAtOrAbove(section.names, address + 1n, ([, start]) => start) : 0;
-    const name = section?.names[after - 1];
-    if (!name) return `0x${address.toString(16)}`;
-    return name[1] === address ? name[0] : `${name[0]}+0x${(address - name[1]).toString(16)}`;
+  const symbols = [...image.symbols].sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0));
+  const address = ([, value]: readonly [string, bigint]) => value;
+  return (at) => {
+    const section = image.sections.find((one) => one.address <= at && at < one.address + BigInt(one.bytes.length));
+    const name = symbols[firstAtOrAbove(symbols, at + 1n, address) - 1];
+    if (!section || !name || name[1] < section.address) return `0x${at.toString(16)}`;
+    return name[1] === at ? name[0] : `${name[0]}+0x${(at - name[1]).toString(16)}`;
   };
 }

@@ -31,7 +31,7 @@ export class Machine {
   readonly engine: EngineExports;
   readonly memory: WebAssembly.Memory;
   readonly map: AddressMap;
-  /** address of the coverage map, one byte for each boundary, from 1 */
+  /** address of the coverage map (AddressMap.cover) */
   readonly coverage: number;
   #view: DataView;
   /** mark of the initial state */
@@ -44,7 +44,7 @@ export class Machine {
     this.#view = new DataView(this.memory.buffer);
     this.map = new AddressMap(scenario);
     if (!this.engine.create(scenario.memory.size, scenario.cpu === "amd")) throw new OutOfMemory();
-    this.coverage = options.coverage ?? this.allocate(this.map.boundaries.length + 1);
+    this.coverage = options.coverage ?? this.allocate(this.map.coverSize);
     this.#load();
     this.#initial = this.engine.newMark();
     this.engine.save(this.#initial);
@@ -132,6 +132,13 @@ export class Machine {
     const physical = this.engine.physical(BigInt.asIntN(64, address));
     if (physical < 0n) throw new Error(`0x${address.toString(16)} of ${this.scenario.file} is not mapped`);
     return physical;
+  }
+
+  /** Entry code so far: its boundaries, and those that were never reached. */
+  covered(): { readonly boundaries: readonly bigint[]; readonly missed: readonly bigint[] } {
+    const bytes = new Uint8Array(this.memory.buffer, this.coverage, this.map.coverSize);
+    const boundaries = this.map.boundaries(bytes);
+    return { boundaries, missed: boundaries.filter((address) => bytes[this.map.cover(address)] === 0) };
   }
 
   // --- reading ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ export interface Place {
   readonly mode: 32 | 64;
   /** Tag bits */
   readonly tags: number;
-  /** number in the coverage map, or 0 */
+  /** place in the coverage map, or 0 */
   readonly cover: number;
 }
 

@@ -1,27 +1,54 @@
 // What the scenario says of each code address: where events may strike, what is text, where the handler's body is.
 
 import { Op, Tag } from "../engine/abi.js";
+import { firstAtOrAbove } from "../image/labels.js";
 import { decode } from "../isa/decode.js";
 import type { Image, Range, Scenario } from "../scenario/types.js";
+
+/** Entry code of more bytes than this is a whole kernel: of that, only the functions that were entered count as covered. */
+const LARGE = 1 << 18;
 
 /** Tag bits and coverage numbers of a scenario's addresses. */
 export class AddressMap {
   /** bits of the event rules without ranges */
   readonly anywhere: number;
-  /** addresses of the entry code's instructions, ascending; number n of the coverage map is boundaries[n - 1] */
-  readonly boundaries: readonly bigint[];
-  readonly #numbers: ReadonlyMap<bigint, number>;
+  /** bytes of the coverage map: one for each byte of entry code, from 1 */
+  readonly coverSize: number;
   readonly #scenario: Scenario;
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
     this.anywhere = scenario.events.reduce((bits, rule, n) => (rule.ranges === undefined ? bits | (1 << n) : bits), 0);
-    this.boundaries = instructionStarts(scenario.image, scenario.entry, scenario.mode);
-    this.#numbers = new Map(this.boundaries.map((address, n) => [address, n + 1]));
+    this.coverSize = 1 + scenario.entry.reduce((sum, { low, high }) => sum + Number(high - low), 0);
   }
 
+  /** Place of an address in the coverage map, 0 when it is not entry code. */
   cover(address: bigint): number {
-    return this.#numbers.get(address) ?? 0;
+    let before = 1;
+    for (const { low, high } of this.#scenario.entry) {
+      if (address >= low && address < high) return before + Number(address - low);
+      before += Number(high - low);
+    }
+    return 0;
+  }
+
+  /** The boundaries of the entry code, ascending; of a large image those of the functions that were entered. */
+  boundaries(covered: Uint8Array): bigint[] {
+    const { image, entry, mode } = this.#scenario;
+    const ranges = this.coverSize <= LARGE ? entry : entered(image, this.#addresses(covered), entry);
+    return instructionStarts(image, ranges, mode);
+  }
+
+  /** Addresses whose byte of the coverage map is set. */
+  #addresses(covered: Uint8Array): bigint[] {
+    let before = 1;
+    return this.#scenario.entry.flatMap(({ low, high }) => {
+      const found: bigint[] = [];
+      const size = Number(high - low);
+      for (let n = 0; n < size; n++) if (covered[before + n]) found.push(low + BigInt(n));
+      before += size;
+      return found;
+    });
   }
 
   tags(address: bigint): number {
@@ -45,6 +72,21 @@ export class AddressMap {
 
 function inside(range: Range, address: bigint): boolean {
   return address >= range.low && address < range.high;
+}
+
+/** From symbol to symbol, the parts of the entry code that hold one of these addresses. */
+function entered(image: Image, addresses: readonly bigint[], entry: readonly Range[]): Range[] {
+  const starts = [...new Set([...image.symbols.values(), ...entry.flatMap(({ low, high }) => [low, high])])].sort(
+    (a, b) => (a < b ? -1 : 1),
+  );
+  const ranges = new Map<bigint, Range>();
+  for (const address of addresses) {
+    const next = firstAtOrAbove(starts, address + 1n, (start) => start);
+    const low = starts[next - 1];
+    const high = starts[next];
+    if (low !== undefined && high !== undefined) ranges.set(low, { low, high });
+  }
+  return [...ranges.values()].sort((a, b) => (a.low < b.low ? -1 : 1));
 }
 
 /** Operations after which execution does not go on at the next address. */
