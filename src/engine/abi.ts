@@ -286,6 +286,8 @@ export enum RecFlag {
   CROSSES = 16,
   /** the instruction goes on into a page that could not be read when it was decoded */
   TRUNCATED = 32,
+  /** it has more than 15 bytes: #GP (1.1) */
+  TOO_LONG = 64,
 }
 
 /** Segment registers in encoding order. */

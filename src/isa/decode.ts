@@ -8,11 +8,11 @@ import { ROWS } from "./table.js";
 /**
  * truncated: the bytes end before the instruction does. invalid: the encoding is defined to raise #UD (LOCK where it is not
  * allowed, an opcode that this mode does not have, a register operand where memory is required). unknown: the table does not have
- * it, or it is longer than 15 bytes.
+ * it. long: it has more than 15 bytes, which is #GP (fact 1.1).
  */
 export type DecodeResult =
   | { readonly ok: true; readonly insn: Insn }
-  | { readonly ok: false; readonly reason: "truncated" | "unknown" | "invalid" };
+  | { readonly ok: false; readonly reason: "truncated" | "long" | "unknown" | "invalid" };
 
 const MAX_LENGTH = 15;
 const SEGMENT_NUMBERS: Readonly<Record<string, Seg>> = {
@@ -297,7 +297,7 @@ export function decodeRow(bytes: Uint8Array, mode: Mode): Decoded | Exclude<Deco
   const cursor = new Cursor(bytes);
   const fail = (reason: "unknown" | "invalid"): Exclude<DecodeResult, { readonly ok: true }> => {
     if (!cursor.overrun) return { ok: false, reason };
-    return { ok: false, reason: bytes.length < MAX_LENGTH ? "truncated" : "unknown" };
+    return { ok: false, reason: bytes.length < MAX_LENGTH ? "truncated" : "long" };
   };
   const prefixes = readPrefixes(cursor, mode);
   let opcode = cursor.byte();

@@ -52,7 +52,7 @@ describe("decode", () => {
     ["488b", 64, "truncated", "no ModRM"],
     ["488b05000000", 64, "truncated", "half a displacement"],
     ["81c1000000", 64, "truncated", "half an immediate"],
-    ["66666666666666666666666666666690", 64, "unknown", "16 bytes"],
+    ["66666666666666666666666666666690", 64, "long", "16 bytes"],
     ["f090", 64, "invalid", "LOCK NOP"],
     ["f001c8", 64, "invalid", "LOCK with a register destination"],
     ["f0390a", 64, "invalid", "LOCK CMP"],

@@ -4,7 +4,7 @@ import { Ctl, Op, Reg, Status } from "../engine/abi.js";
 import { decode } from "../isa/decode.js";
 import type { Scenario } from "../scenario/types.js";
 import { createMemory, type EngineExports, instantiate } from "./engine.js";
-import { writeOpaque, writeRecord, writeTruncated } from "./record.js";
+import { writeOpaque, writeRecord, writeTooLong, writeTruncated } from "./record.js";
 import { AddressMap } from "./tags.js";
 
 /** A word of memory that a step changed. */
@@ -231,6 +231,7 @@ export class Machine {
     const result = decode(bytes, mode);
     if (result.ok) writeRecord(view, result.insn, place);
     else if (result.reason === "invalid") writeOpaque(view, Op.UD, bytes, place);
+    else if (result.reason === "long") writeTooLong(view, bytes, place);
     else if (result.reason === "truncated" && length < 15) writeTruncated(view, bytes, place);
     else writeOpaque(view, Op.UNSUPPORTED, bytes, place);
   }

@@ -64,6 +64,12 @@ export function writeTruncated(view: DataView, bytes: Uint8Array, place: Place):
   view.setUint8(Rec.FLAGS, RecFlag.CROSSES | RecFlag.TRUNCATED);
 }
 
+/** Writes a record of more than 15 bytes, of which the first 15 are given. */
+export function writeTooLong(view: DataView, bytes: Uint8Array, place: Place): void {
+  writeOpaque(view, Op.UD, bytes, place);
+  view.setUint8(Rec.FLAGS, view.getUint8(Rec.FLAGS) | RecFlag.TOO_LONG);
+}
+
 function clear(view: DataView): void {
   for (let at = 0; at < Rec.SIZEOF; at++) view.setUint8(at, 0);
   view.setUint8(Rec.BASE, Base.NONE);

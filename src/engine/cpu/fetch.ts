@@ -45,7 +45,10 @@ export function fetch(): usize {
   const block = <usize>load<u32>(M.pageIndex + ((<usize>(physical >> 12)) << 2));
   if (block != 0) {
     const record = <usize>load<u32>(block + ((<usize>(physical & 4095)) << 2));
-    if (record != 0 && load<u64>(record, Rec.RIP) == address && valid(record, address, physical)) return record;
+    if (record != 0 && load<u64>(record, Rec.RIP) == address && valid(record, address, physical)) {
+      if ((load<u8>(record, Rec.FLAGS) & RecFlag.TOO_LONG) == 0) return record;
+      raise(GP, 0);
+    }
     if (M.fault >= 0) return 0;
   }
   ask(address, physical);
