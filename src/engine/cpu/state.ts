@@ -105,8 +105,8 @@ export const CR4_FSGSBASE: u64 = 0x10000;
 export const CR4_PCIDE: u64 = 0x20000;
 export const CR4_SMEP: u64 = 0x100000;
 export const CR4_SMAP: u64 = 0x200000;
-/** bits of CR4 that the model accepts: VME..UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP */
-export const CR4_KNOWN: u64 = 0x370fff;
+/** bits of CR4 that the model accepts: VME, TSD..UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP; VME is for vm86 only, PVI is not in the model */
+export const CR4_KNOWN: u64 = 0x370ffd;
 /** single-step on branches */
 export const DEBUGCTL_BTF: u64 = 2;
 export const EFER_SCE: u64 = 1;
