@@ -4,9 +4,8 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../diagnostic.js";
 import { expectations, expected } from "./expect.js";
-import { scenarioName } from "./load.js";
 import { EVENTS, VECTORS } from "./names.js";
-import { readScenario } from "./read.js";
+import { readScenario, scenarioName } from "./read.js";
 import { THREATS } from "./threats.js";
 import type { Expectation } from "./types.js";
 

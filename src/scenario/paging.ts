@@ -1,8 +1,8 @@
 // Page tables: 4-level for 64-bit mode, 2-level for 32-bit mode, 4 KiB pages (SDM volume 3, chapter 4).
 
-import type { Mapping } from "./layout.js";
+import { type Mapping, PAGE } from "./layout.js";
+import type { Scenario } from "./types.js";
 
-const PAGE = 0x1000n;
 const P = 1n;
 const RW = 2n;
 const US = 4n;
@@ -89,4 +89,25 @@ export function buildPaging(mode: 32 | 64, mappings: readonly Mapping[], noExecu
     entry(table, Number((page >> 12n) & ((1n << indexBits) - 1n)), BigInt(physical) | flags);
   }
   return { pages, cr3: BigInt(root), tables, size: next };
+}
+
+/** Page tables and contents by physical address; bytes that are zero all over a page are left out. */
+export function chunks(
+  memory: PhysicalMemory,
+  contents: ReadonlyArray<{ address: bigint; bytes: Uint8Array }>,
+): Scenario["memory"]["chunks"] {
+  const result: { physical: number; bytes: Uint8Array }[] = [];
+  for (const { address, bytes } of contents) {
+    for (let at = 0; at < bytes.length; ) {
+      const linear = address + BigInt(at);
+      const inPage = Number(linear % PAGE);
+      const piece = bytes.subarray(at, Math.min(bytes.length, at + Number(PAGE) - inPage));
+      const physical = memory.pages.get(linear - BigInt(inPage));
+      if (physical !== undefined && piece.some((byte) => byte !== 0))
+        result.push({ physical: physical + inPage, bytes: piece });
+      at += piece.length;
+    }
+  }
+  for (const [physical, bytes] of memory.tables) result.push({ physical, bytes });
+  return result;
 }

@@ -1,7 +1,7 @@
 // From YAML text to a checked ScenarioFile in which every value still knows its file, line and column.
 
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { dirname, isAbsolute, join } from "node:path";
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import * as v from "valibot";
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import { InputError, type Location } from "../diagnostic.js";
@@ -84,6 +84,13 @@ export function scenarioPath(path: string, from?: Location): string {
   const inside = join(path, "scenario.yaml");
   if (!existsSync(inside)) throw new InputError(`no scenario.yaml in folder ${path}`, from);
   return inside;
+}
+
+/** The folder's name; for another file than scenario.yaml, with the file's name after it. */
+export function scenarioName(file: string): string {
+  const folder = basename(dirname(resolve(file)));
+  const stem = basename(file).replace(/\.ya?ml$/, "");
+  return stem === "scenario" ? folder : `${folder}/${stem}`;
 }
 
 function readTree(file: string, from: Location | undefined, chain: readonly string[]): Node {
