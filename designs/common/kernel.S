@@ -60,11 +60,22 @@ nmi_handler_end:
 	ret
 
 /*
- * Fills the register frame that the caller has made room for (the return address lies below it), and sees to the GS
- * base: %ebx = 1 when it was the kernel's already, 0 when SWAPGS has made it so. The saved CS does not tell, because
- * the first and the last instructions of a system call run at CPL 0 with the user's base. So the base itself is asked:
- * a kernel's address is negative.
+ * Sees to the GS base: %ebx = 1 when it was the kernel's already, 0 when SWAPGS has made it so. The saved CS does not
+ * tell, because the first and the last instructions of a system call run at CPL 0 with the user's base. So the base
+ * itself is asked: a kernel's address is negative. Changes %rax, %rcx and %rdx.
  */
+	.macro	KERNEL_GS
+	movl	$1, %ebx
+	movl	$MSR_GS_BASE, %ecx
+	rdmsr
+	testl	%edx, %edx
+	js	1f
+	swapgs
+	xorl	%ebx, %ebx
+1:
+	.endm
+
+/* Fills the register frame that the caller has made room for (the return address lies below it), and sees to the GS base. */
 	.globl	save_paranoid
 save_paranoid:
 	cld
@@ -74,14 +85,8 @@ save_paranoid:
 	.irp	reg, rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15
 	movq	%\reg, PT_\reg+8(%rsp)
 	.endr
-	movl	$1, %ebx
-	movl	$MSR_GS_BASE, %ecx
-	rdmsr
-	testl	%edx, %edx
-	js	1f
-	swapgs
-	xorl	%ebx, %ebx
-1:	ret
+	KERNEL_GS
+	ret
 
 	.globl	restore_regs
 restore_regs:
@@ -96,14 +101,7 @@ restore_regs:
 	pushq	%rbx
 	pushq	%rcx
 	pushq	%rdx
-	movl	$1, %ebx
-	movl	$MSR_GS_BASE, %ecx
-	rdmsr
-	testl	%edx, %edx
-	js	1f
-	swapgs
-	xorl	%ebx, %ebx
-1:
+	KERNEL_GS
 	.endm
 
 	.macro	PARANOID_EXIT

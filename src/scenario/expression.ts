@@ -18,7 +18,7 @@ export function evaluateAddress(value: bigint | string, names: Names, mode: 32 |
   const sum = typeof value === "bigint" ? value : parse(value, names);
   const limit = 1n << BigInt(mode);
   if (sum < 0n || sum >= limit)
-    throw new RangeError(`0x${sum.toString(16).replace("-", "-")} is not an address of ${mode} bits`);
+    throw new RangeError(`0x${sum.toString(16)} is not an address of ${mode} bits`);
   return sum;
 }
 

@@ -8,7 +8,7 @@ import { Delivery, Source } from "./delivery";
 import { deliver32 } from "./frame32";
 import { deliver64 } from "./frame64";
 import { latchCr2 } from "./paging";
-import { Descriptor, markAccessed, readDescriptor } from "./segments";
+import { Descriptor, markAccessed, needDescriptor } from "./segments";
 import {
   clearState,
   cpl,
@@ -136,10 +136,7 @@ function throughGate(): void {
     raise(GP, ext);
     return;
   }
-  if (!readDescriptor(selector)) {
-    raise(GP, error);
-    return;
-  }
+  if (!needDescriptor(selector, error)) return;
   if (!Descriptor.isCode() || Descriptor.dpl() > cpl() || (wide && (Descriptor.attr & (Attr.L | Attr.DB)) != Attr.L)) {
     raise(GP, error);
     return;

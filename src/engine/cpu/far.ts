@@ -8,7 +8,7 @@ import { linear, peek, push, readMemory, setStackPointer, stackPointer } from ".
 import { stackReplaced, writableFlags } from "./control";
 import { effective, immediate, kindOf, opSize, segment } from "./operands";
 import { Access } from "./paging";
-import { Descriptor, dropInaccessible, markAccessed, readDescriptor, setSegment } from "./segments";
+import { Descriptor, dropInaccessible, markAccessed, needDescriptor, setSegment } from "./segments";
 import {
   canonical,
   clearState,
@@ -84,10 +84,7 @@ function returnCode(selector: u64): bool {
     raise(GP, 0);
     return false;
   }
-  if (!readDescriptor(selector)) {
-    raise(GP, error);
-    return false;
-  }
+  if (!needDescriptor(selector, error)) return false;
   if (
     rpl < cpl() ||
     !Descriptor.isCode() ||
@@ -140,10 +137,7 @@ function returnStack(selector: u64, level: i32): bool {
     raise(GP, 0);
     return false;
   }
-  if (!readDescriptor(selector)) {
-    raise(GP, error);
-    return false;
-  }
+  if (!needDescriptor(selector, error)) return false;
   if (
     <i32>(selector & 3) != level ||
     !Descriptor.isData() ||
@@ -299,10 +293,7 @@ export function farTransfer(op: i32): void {
     raise(GP, 0);
     return;
   }
-  if (!readDescriptor(selector)) {
-    raise(GP, error);
-    return;
-  }
+  if (!needDescriptor(selector, error)) return;
   if ((Descriptor.attr & Attr.S) == 0) {
     unsupported(Lack.TASK, selector);
     return;

@@ -64,6 +64,13 @@ export function readDescriptor(selector: u64): bool {
   return true;
 }
 
+/** Reads a descriptor that must be there; #GP with that error code when its table ends before it. */
+export function needDescriptor(selector: u64, code: u64): bool {
+  if (readDescriptor(selector)) return true;
+  raise(GP, code);
+  return false;
+}
+
 function unpack(raw: u64): void {
   Descriptor.raw = raw;
   Descriptor.base = ((raw >> 16) & 0xffffff) | (((raw >> 56) & 0xff) << 24);
@@ -112,10 +119,7 @@ export function loadSegment(seg: i32, selector: u64): void {
     setNull(seg, selector);
     return;
   }
-  if (!readDescriptor(selector)) {
-    raise(GP, code);
-    return;
-  }
+  if (!needDescriptor(selector, code)) return;
   const rpl = <i32>(selector & 3);
   if (seg == Seg.SS) {
     if (rpl != cpl() || !Descriptor.isData() || (Descriptor.attr & Attr.RW) == 0 || Descriptor.dpl() != cpl())
