@@ -113,6 +113,8 @@ function targetInCode(rip: u64): bool {
 
 /** The stack segment of a return to another level; held while the code segment is marked. */
 class Stack {
+  static selector: u64 = 0;
+  static pointer: u64 = 0;
   static base: u64 = 0;
   static limit: u64 = 0;
   static attr: u64 = 0;
@@ -154,9 +156,17 @@ function returnStack(selector: u64, level: i32): bool {
   return true;
 }
 
-function loadReturnStack(selector: u64, level: i32): void {
-  if (Stack.attr & Attr.NULL) setSegment(Seg.SS, selector, 0, 0, Attr.NULL | ((<u64>level) << Attr.DPL_SHIFT));
-  else setSegment(Seg.SS, selector, Stack.base, Stack.limit, Stack.attr);
+/** Reads RSP and SS from the frame, `at` bytes above the stack pointer, and checks the segment. */
+function peekReturnStack(at: u64, size: i32, level: i32): bool {
+  Stack.pointer = peek(at, size);
+  if (M.fault >= 0) return false;
+  Stack.selector = peek(at + <u64>size, size) & 0xffff;
+  return M.fault < 0 && returnStack(Stack.selector, level);
+}
+
+function loadReturnStack(level: i32): void {
+  if (Stack.attr & Attr.NULL) setSegment(Seg.SS, Stack.selector, 0, 0, Attr.NULL | ((<u64>level) << Attr.DPL_SHIFT));
+  else setSegment(Seg.SS, Stack.selector, Stack.base, Stack.limit, Stack.attr);
 }
 
 /** RSP of the new stack: SP alone when its segment is a 16-bit one (6.13). */
@@ -196,24 +206,16 @@ export function iret(): void {
   const level = <i32>(selector & 3);
   const from64 = long64();
   const popsStack = level != oldCpl || from64; // 6.2, 6.3
-  let newRsp: u64 = 0;
-  let newSs: u64 = 0;
-  if (popsStack) {
-    newRsp = peek(3 * s, size);
-    if (M.fault >= 0) return;
-    newSs = peek(4 * s, size) & 0xffff;
-    if (M.fault >= 0) return;
-    if (!returnStack(newSs, level)) return;
-  }
+  if (popsStack && !peekReturnStack(3 * s, size, level)) return;
   if (!targetInCode(rip) || (popsStack && !Stack.hold()) || !Code.mark()) return;
   // nothing can fault any more: commit
   if (M.amd) clearState(State.NMI_BLOCKED);
   const before = stackPointer();
   setCpl(level);
-  if (popsStack) loadReturnStack(newSs, level);
+  if (popsStack) loadReturnStack(level);
   else setStackPointer(before + 3 * s);
   Code.commit(level);
-  if (popsStack) loadReturnPointer(newRsp);
+  if (popsStack) loadReturnPointer(Stack.pointer);
   M.next = Code.is64() ? rip : rip & 0xffffffff;
   loadIretFlags(image, size, oldCpl);
   if (level != oldCpl) dropInaccessible(level);
@@ -249,23 +251,15 @@ export function retFar(): void {
   const oldCpl = cpl();
   const level = <i32>(selector & 3);
   const before = stackPointer();
-  let newRsp: u64 = 0;
-  let newSs: u64 = 0;
-  if (level != oldCpl) {
-    newRsp = peek(2 * s + extra, size);
-    if (M.fault >= 0) return;
-    newSs = peek(3 * s + extra, size) & 0xffff;
-    if (M.fault >= 0) return;
-    if (!returnStack(newSs, level)) return;
-  }
   const outward = level != oldCpl;
+  if (outward && !peekReturnStack(2 * s + extra, size, level)) return;
   if (!targetInCode(rip) || (outward && !Stack.hold()) || !Code.mark()) return;
   setCpl(level);
-  if (outward) loadReturnStack(newSs, level);
+  if (outward) loadReturnStack(level);
   else setStackPointer(before + 2 * s + extra); // by the stack's width before CS changes (7.15)
   Code.commit(level);
   if (outward) {
-    loadReturnPointer(newRsp + extra);
+    loadReturnPointer(Stack.pointer + extra);
     dropInaccessible(level);
     stackReplaced();
   }
