@@ -17,8 +17,7 @@ const TERM = /\s*([+-])?\s*(0[xX][0-9a-fA-F]+|[0-9]+(?![\w.$])|[A-Za-z_.$][\w.$]
 export function evaluateAddress(value: bigint | string, names: Names, mode: 32 | 64): bigint {
   const sum = typeof value === "bigint" ? value : parse(value, names);
   const limit = 1n << BigInt(mode);
-  if (sum < 0n || sum >= limit)
-    throw new RangeError(`0x${sum.toString(16)} is not an address of ${mode} bits`);
+  if (sum < 0n || sum >= limit) throw new RangeError(`0x${sum.toString(16)} is not an address of ${mode} bits`);
   return sum;
 }
 
