@@ -350,3 +350,13 @@ describe("each property fails and holds", () => {
     expect(missing.map((prop) => propertyText(prop).name)).toEqual([]);
   });
 });
+
+it("compatibility mode: the upper half of RSP is undefined there, so that IRETQ may clear it", async () => {
+  const enter =
+    "again: movabs $user_stack_top-64, %rsp\n push $0x23\n push $narrow\n lretq\nnarrow: .byte 0xea\n .long again\n .word 0x33";
+  const kernel = (change: string) => `entry_nmi: ${change}\n iretq`;
+  const holds = await check(small({ kernel: kernel("nop"), program: enter }), { workers: 1 });
+  expect(holds.verdict).toBe("holds");
+  const violated = await check(small({ kernel: kernel("addq $8, 24(%rsp)"), program: enter }), { workers: 1 });
+  expect(violated.violation?.property).toBe(Prop.RESUME);
+});

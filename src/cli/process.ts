@@ -18,11 +18,19 @@ export function processIo(): Io {
   };
 }
 
-/** A reader that has gone away (EPIPE) ends the output, not the run: the exit status still tells the verdict. */
+/**
+ * A reader that has gone away (EPIPE) ends the output, not the run: the exit status still tells the verdict. Output that
+ * cannot be written for another reason, such as a full disk, is lost, which is said and is no success (status 2).
+ */
 function sink(stream: NodeJS.WriteStream): Sink {
   let open = true;
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (open && error.code !== "EPIPE") {
+      process.on("exit", () => {
+        process.exitCode = 2;
+      });
+      if (stream === process.stdout) process.stderr.write(`error: the output cannot be written (${error.code})\n`);
+    }
     open = false;
   });
   return {

@@ -123,6 +123,8 @@ const CASES: readonly (readonly [string, string, string])[] = [
   ["title: base", "from: «[]", "from: expected text, found a list"],
   ["title: base", "title:«", "title: expected a value, found none"],
   ["title: base", "extends: «nowhere.yaml", "nowhere.yaml does not exist"],
+  ["title: base", "extends: «/dev/zero", "/dev/zero is a device"],
+  ["code: entry.S", "code: «/dev/zero", "code: /dev/zero is a device"],
   ["title: base", "extends: «scenario.yaml", "extends itself"],
   ["title: base", "extends: «7", "extends: expected the path of a scenario file"],
   ["title: base\ncode: entry.S\n", "«title: base\n", 'missing key "code"'],

@@ -1,6 +1,6 @@
 // The code of a scenario as modules: assembly and ELF files, stubs, the interrupted program, initial contents of regions.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { assemble } from "../asm/assemble.js";
 import { InputError } from "../diagnostic.js";
 import { isElf, readElf } from "../image/elf.js";
@@ -49,6 +49,10 @@ function readCode(
   const at = source.locate(path);
   const file = beside(at.file, name);
   let bytes: Uint8Array;
+  // /dev/zero never ends
+  if (statSync(file, { throwIfNoEntry: false })?.isCharacterDevice()) {
+    throw source.error(path, `${file} is a device; expected assembly text or an ELF file`);
+  }
   try {
     bytes = readFileSync(file);
   } catch (error) {

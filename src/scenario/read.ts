@@ -80,7 +80,9 @@ export function beside(file: string, path: string): string {
 export function scenarioPath(path: string, from?: Location): string {
   if (!existsSync(path))
     throw new InputError(`${path} does not exist; expected a scenario file or a folder with scenario.yaml`, from);
-  if (!statSync(path).isDirectory()) return path;
+  const found = statSync(path);
+  if (found.isCharacterDevice()) throw new InputError(`${path} is a device; expected a scenario file`, from);
+  if (!found.isDirectory()) return path;
   const inside = join(path, "scenario.yaml");
   if (!existsSync(inside)) throw new InputError(`no scenario.yaml in folder ${path}`, from);
   return inside;

@@ -93,7 +93,9 @@ function expect(context: usize, word: i32, actual: u64): void {
 function compare(context: usize): void {
   const by = owed(context, Ctx.BY);
   const syscall = by == CtxBy.SYSCALL || by == CtxBy.SYSENTER;
-  expect(context, Ctx.RSP, reg(Reg.RSP));
+  // outside 64-bit mode the upper half of RSP is undefined: IRET to compatibility mode clears it (SDM volume 1, 3.4.1.1)
+  const width: u64 = (reg(Reg.CS_ATTR) & 0x200) == 0 ? 0xffffffff : u64.MAX_VALUE;
+  if (((owed(context, Ctx.RSP) ^ reg(Reg.RSP)) & width) != 0) wrong(Prop.RESUME, Ctx.RSP, reg(Reg.RSP));
   expect(context, Ctx.CS, reg(segReg(Seg.CS)));
   // the SS that a 64-bit delivery within CPL 0 pushes may be null; it is used for nothing (4.11)
   if (owed(context, Ctx.CPL) == 3) expect(context, Ctx.SS, reg(segReg(Seg.SS)));
