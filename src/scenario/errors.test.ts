@@ -392,7 +392,7 @@ describe("scenario files that are wrong", () => {
     ["", "the file is empty"],
     ["# nothing\n", "the file is empty"],
     ["«- a\n", "expected a map of scenario keys"],
-    ["a: 1\n«---\nb: 2\n", "multiple documents"],
+    ["a: 1\n«---\nb: 2\n", "expected one YAML document; here a second one begins"],
     ["a:\n«\tb: 1\n", "Tabs are not allowed"],
   ])("%j: %s", (text, message) => {
     check(text.includes("«") ? text : `«${text}`, message);

@@ -133,6 +133,9 @@ function parse(file: string, text: string): Node {
       const key = /^[^\s:]*/.exec(text.slice(offset))?.[0] ?? "";
       throw new InputError(`duplicate key ${JSON.stringify(key)}`, at(offset));
     }
+    if (problem.code === "MULTIPLE_DOCS") {
+      throw new InputError("expected one YAML document; here a second one begins", at(offset));
+    }
     throw new InputError(`YAML: ${problem.message}`, at(offset));
   }
   if (document.contents === null)
