@@ -9,6 +9,7 @@ import { owedName, placer, registerName, vectorName } from "./words.js";
 const NOWHERE = 64;
 const FRAME = 65;
 const STALE = 66;
+const SHUTDOWN = 67;
 
 function hex(value: bigint): string {
   return `0x${BigInt.asUintN(64, value).toString(16)}`;
@@ -41,6 +42,7 @@ function sentence(machine: Machine, contexts: ContextList, property: Prop, detai
         return `${owed} is resumed with GS.base ${hex(detail2)}, which is not its own`;
       return `CPL 0 accesses memory through GS at ${here} while GS.base is ${hex(detail)}, not the kernel's ${hex(machine.scenario.kernelGs ?? 0n)}`;
     case Prop.PROGRESS:
+      if (detail2 === 2n) return `the CPU has shut down at ${at} and does nothing more, with ${owed} owed`;
       return `the machine halts at ${at} with ${owed} still owed its resumption, and nothing to wake it`;
     case Prop.NMI_SERVED:
       return `an NMI arrived, but everything is resumed at ${at} and the handler's body has not run since`;
@@ -87,6 +89,7 @@ function resumeSentence(machine: Machine, contexts: ContextList, what: number, a
   if (what === STALE) {
     return `${here} pops the frame at ${place(actual) || hex(actual)} that was pushed for a context, but what stands there is left of a nested run that is over; ${owed} is never resumed`;
   }
+  if (what === SHUTDOWN) return `the CPU has shut down at ${at}; ${owed} is never resumed`;
   const name = owedName(what);
   const wanted = top && owedWord(machine, top.record, what);
   return `${owed} is resumed with ${name} = ${hex(actual)}${wanted === undefined ? "" : ` instead of ${hex(wanted)}`}`;

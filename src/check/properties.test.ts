@@ -207,6 +207,21 @@ const CASES: Readonly<Record<string, Case>> = {
     schedule: "nmi@0",
     message: "triple fault at entry_nmi: the CPU shuts down",
   },
+  "progress: a shutdown, where no-shutdown is not asked for": {
+    bad: { kernel: "entry_nmi: ud2\nafter: iretq", properties: ["resume", "progress"] },
+    good: { kernel: "entry_nmi: nop\nafter: iretq", properties: ["resume", "progress"] },
+    property: Prop.PROGRESS,
+    schedule: "nmi@0",
+    message:
+      "the CPU has shut down at entry_nmi and does nothing more, with user code (interrupted by NMI at again) owed",
+  },
+  "resume: a shutdown, where neither is asked for": {
+    bad: { kernel: "entry_nmi: ud2\nafter: iretq", properties: ["resume"] },
+    good: { kernel: "entry_nmi: nop\nafter: iretq", properties: ["resume"] },
+    property: Prop.RESUME,
+    schedule: "nmi@0",
+    message: /^the CPU has shut down at entry_nmi; user code.* is never resumed$/,
+  },
   "no-shutdown: a machine check in a machine check": {
     bad: {
       kernel: "entry_mc: iretq",
@@ -359,4 +374,23 @@ it("compatibility mode: the upper half of RSP is undefined there, so that IRETQ 
   expect(holds.verdict).toBe("holds");
   const violated = await check(small({ kernel: kernel("addq $8, 24(%rsp)"), program: enter }), { workers: 1 });
   expect(violated.violation?.property).toBe(Prop.RESUME);
+});
+
+it("a body that was called is over at its caller, whichever RET it takes and wherever its end label stands", async () => {
+  const compiled = `entry_nmi: push %rax
+      mov %cs, %eax
+      call handler
+      pop %rax
+      iretq
+    entry_bp: iretq
+    handler: test %eax, %eax
+      jz other
+      ret
+    other: ret
+    handler_end: nop`;
+  const events = { nmi: "anywhere", bp: { in: "body", limit: 1 } };
+  const alone = await check(small({ kernel: compiled, ...BODY }), { workers: 1 });
+  expect([alone.verdict, alone.violation?.message]).toEqual(["holds", undefined]);
+  const nested = await check(small({ kernel: compiled, ...WITH_BP, ...BODY, events }), { workers: 1 });
+  expect(nested.violation?.property).toBe(Prop.NMI_REENTRY);
 });

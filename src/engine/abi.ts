@@ -402,6 +402,9 @@ export enum Reg {
   /** the register frame that the handler's body was given (linear address), and the depth at which the body runs */
   BODY_FRAME,
   BODY_DEPTH,
+  /** RSP at the body's start, and the word there: its return address, when it was called */
+  BODY_RSP,
+  BODY_RETURN,
   /** one past the last word that belongs to the fingerprint */
   HASHED,
   /** address of the innermost context's record, 0 without one; where the next record goes */

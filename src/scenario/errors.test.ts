@@ -199,7 +199,7 @@ const CASES: readonly (readonly [string, string, string])[] = [
   // stacks
   ["nmi: { size: 4096, ist: 1 }", "«nmi: { ist: 1 }", 'stacks.nmi: missing key "size"'],
   ["nmi: { size: 4096, ist: 1 }", "nmi: { size: «4100, ist: 1 }", "expected a multiple of 16, found 4100"],
-  ["nmi: { size: 4096, ist: 1 }", "nmi: { size: «0x10000000, ist: 1 }", "expected a size in bytes (1 to 64 MiB)"],
+  ["nmi: { size: 4096, ist: 1 }", "nmi: { size: «0x10000000, ist: 1 }", "expected a size in bytes (1 to 1 MiB)"],
   [
     "nmi: { size: 4096, ist: 1 }",
     "nmi: { size: 4096, ist: 1, address: «0x800000000000 }",

@@ -25,7 +25,7 @@ export const PROPERTIES: readonly PropertyText[] = [
     name: "progress",
     sentence: "from every reachable state, with no further events, the machine becomes quiescent",
     explanation:
-      "When nothing more arrives, the code must come to the end of all that it began. A chain that meets one of its own states again can never end; this is found exactly and not by a time-out.",
+      "When nothing more arrives, the code must come to the end of all that it began. A chain that meets one of its own states again can never end; this is found exactly and not by a time-out. A program that faults for ever and is resumed each time is quiescent each time: that is no violation. Without this property and `no-shutdown`, a shutdown violates `resume`.",
   },
   {
     prop: Prop.NMI_SERVED,

@@ -82,6 +82,9 @@ const describe = <S extends v.GenericSchema>(schema: S, description: string) =>
 
 const SIZE = "a size in bytes (1 to 64 MiB)";
 const size = () => integer(SIZE, 1n, 0x400_0000n);
+/** An idle stack is forgotten word by word, which the undo log must hold. */
+const STACK_SIZE = "a size in bytes (1 to 1 MiB)";
+const stackSize = () => integer(STACK_SIZE, 1n, 0x10_0000n);
 const number64 = (what: string) => integer(what, 0n, 0xffff_ffff_ffff_ffffn);
 
 const program = map(
@@ -95,7 +98,7 @@ const program = map(
     code: v.pipe(filled("assembly text"), v.description("Assembly. CPL 3: put on a user page; CPL 0: kernel text.")),
     start: describe(address(), "First instruction; default: the first byte of `code`."),
     stack: describe(
-      v.union([size(), filled("a name")], `expected ${SIZE} or the name of a declared stack`),
+      v.union([stackSize(), filled("a name")], `expected ${STACK_SIZE} or the name of a declared stack`),
       "Size of the stack it runs on, or (CPL 0) the name of a declared stack.",
     ),
     registers: describe(
@@ -148,7 +151,7 @@ const tables = map(
 
 const stack = map(
   {
-    size: v.pipe(size(), v.description("Bytes, a multiple of 16.")),
+    size: v.pipe(stackSize(), v.description("Bytes, a multiple of 16.")),
     address: describe(address(), "Low end; default: placed by the layout, with a guard page below."),
     ist: describe(integer("an IST number, 1 to 7", 1n, 7n), "The TSS's IST slot that points to its high end."),
     rsp0: describe(bool(), "The TSS's RSP0 (ESP0) points to its high end."),

@@ -2,9 +2,9 @@
 // Events from outside are brought in between steps by `inject`.
 
 import { Ev, Lack, Op, Prop, Rec, Reg, State, Status, Tag } from "../abi";
-import { enterTagged } from "../owed/body";
+import { enterTagged, leaveBody } from "../owed/body";
 import { nmiIsLive } from "../owed/contexts";
-import { quiescent } from "../owed/resume";
+import { quiescent, Wrong } from "../owed/resume";
 import { codeBreakpoint, PENDING } from "./access";
 import { Config, Rule } from "./config";
 import { debugException, deliver, Source } from "./deliver";
@@ -44,7 +44,7 @@ export function step(): Status {
   M.executed = false;
   M.resumed = false;
   M.rip = reg(Reg.RIP);
-  if (state() & State.SHUTDOWN) return Status.STOPPED;
+  if (state() & State.SHUTDOWN) return dead();
   if (recognise()) return outcome();
   if (state() & State.HALTED) return stopped();
   const rip = reg(Reg.RIP);
@@ -66,6 +66,10 @@ export function step(): Status {
   if (cpl() == 0 && (tags & Tag.TEXT) == 0 && Config.checks(Prop.TEXT_ONLY)) {
     violate(Prop.TEXT_ONLY, rip, 0);
     return outcome();
+  }
+  if ((state() & State.BODY) != 0) {
+    leaveBody();
+    if (M.fault >= 0) return outcome();
   }
   if (tags & (Tag.BODY_START | Tag.BODY_END | Tag.BODY | Tag.FORBIDDEN)) {
     enterTagged(tags);
@@ -179,6 +183,13 @@ function stopped(): Status {
   } else {
     quiescent();
   }
+  return M.fault >= 256 ? outcome() : Status.STOPPED;
+}
+
+/** A CPU that is shut down does nothing more: what it was doing is never resumed, even where shutdown is allowed. */
+function dead(): Status {
+  if (Config.checks(Prop.PROGRESS)) violate(Prop.PROGRESS, reg(Reg.RIP), 2);
+  else if (Config.checks(Prop.RESUME)) violate(Prop.RESUME, Wrong.SHUTDOWN, 0);
   return M.fault >= 256 ? outcome() : Status.STOPPED;
 }
 

@@ -2,24 +2,35 @@
 // that it is given describes the context that it interrupted (properties nmi-reentry, nmi-served, handler-regs).
 
 import { Ctx, Prop, Reg, State, Tag } from "../abi";
-import { readSystem } from "../cpu/access";
+import { look, readSystem } from "../cpu/access";
 import { Config } from "../cpu/config";
-import { clearState, FLAG_AC, FLAG_DF, flags, M, reg, setCold, setState, state, violate } from "../cpu/state";
+import { clearState, FLAG_AC, FLAG_DF, flags, long64, M, reg, setCold, setState, state, violate } from "../cpu/state";
 import { innermost, owed } from "./contexts";
 
 /** Called before the instruction at a tagged address is executed. */
 export function enterTagged(tags: u32): void {
-  if (tags & Tag.BODY_END && (state() & State.BODY) != 0 && reg(Reg.BODY_DEPTH) == reg(Reg.DEPTH)) {
-    checkFrame(reg(Reg.BODY_FRAME));
-    clearState(State.BODY);
-    setCold(Reg.BODY_FRAME, 0);
-    setCold(Reg.BODY_DEPTH, 0);
-  }
+  if (tags & Tag.BODY_END && (state() & State.BODY) != 0 && reg(Reg.BODY_DEPTH) == reg(Reg.DEPTH)) end();
   if (tags & Tag.BODY_START) start();
   if (tags & Tag.BODY && Config.checks(Prop.FLAGS_ENTRY) && (flags() & (FLAG_DF | FLAG_AC)) != 0) {
     violate(Prop.FLAGS_ENTRY, flags(), 0);
   }
   if (tags & Tag.FORBIDDEN && Config.checks(Prop.UNREACHED)) violate(Prop.UNREACHED, M.rip, 0);
+}
+
+/** A body that was called is over when it is back at its caller, by whichever RET: compiled code has no one end. */
+export function leaveBody(): void {
+  const word: u64 = long64() ? 8 : 4;
+  const back = reg(Reg.RIP) == reg(Reg.BODY_RETURN) && reg(Reg.RSP) == reg(Reg.BODY_RSP) + word;
+  if (back && reg(Reg.BODY_DEPTH) == reg(Reg.DEPTH)) end();
+}
+
+function end(): void {
+  checkFrame(reg(Reg.BODY_FRAME));
+  clearState(State.BODY);
+  setCold(Reg.BODY_FRAME, 0);
+  setCold(Reg.BODY_DEPTH, 0);
+  setCold(Reg.BODY_RSP, 0);
+  setCold(Reg.BODY_RETURN, 0);
 }
 
 function start(): void {
@@ -32,6 +43,8 @@ function start(): void {
   setState(State.BODY);
   clearState(State.NMI_OWED);
   setCold(Reg.BODY_DEPTH, reg(Reg.DEPTH));
+  setCold(Reg.BODY_RSP, reg(Reg.RSP));
+  setCold(Reg.BODY_RETURN, look(reg(Reg.RSP), long64() ? 8 : 4));
   if (Config.framePointer < 0) return;
   setCold(Reg.BODY_FRAME, reg(Config.framePointer));
   checkFrame(reg(Config.framePointer));

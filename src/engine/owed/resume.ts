@@ -29,6 +29,8 @@ export enum Wrong {
   FRAME = 65,
   /** the frame of a context was popped, but holds what is left of a nested one */
   STALE = 66,
+  /** the CPU is shut down: nothing is resumed any more */
+  SHUTDOWN = 67,
 }
 
 /**
