@@ -57,6 +57,11 @@ export class ContextList {
     this.#list = kept;
   }
 
+  /** bytes of a frame's word */
+  get wordSize(): bigint {
+    return BigInt(this.#machine.scenario.mode / 8);
+  }
+
   get depth(): number {
     return this.#list.length;
   }
@@ -68,9 +73,10 @@ export class ContextList {
   /** Who owns frame words now; the answer stays as it is when the list changes. */
   owners(): Owners {
     const innermostFirst = [...this.#list].reverse();
+    const size = this.wordSize;
     return (address) => {
       for (const { number, slots } of innermostFirst) {
-        const slot = slots.find((one) => (one.address & ~7n) === address);
+        const slot = slots.find((one) => (one.address & -size) === address);
         if (slot) return { context: number, slot: slot.name };
       }
       return undefined;

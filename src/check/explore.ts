@@ -112,7 +112,10 @@ class Search {
       if (parents.length === 0) return this.#end({ kind: "complete" });
       if (this.#options.maxLevel === this.#level)
         return this.#end({ kind: "incomplete", reason: `level ${this.#level} was to be the last` });
-      if (this.#level >= DEEPEST) throw new Halt(`schedules of more than ${DEEPEST} events are beyond this search`);
+      if (this.#level >= DEEPEST)
+        throw new Halt(
+          `schedules of more than ${DEEPEST} events are beyond this search; does the code count something that could be \`discarded\`?`,
+        );
       await this.#recruit(machine, module);
       this.#level++;
       this.#space.setParents(machine, parents);
@@ -221,5 +224,5 @@ function shorter(a: Findings, b: Findings): Pick<Findings, "violation"> | undefi
 }
 
 function mebibytes(bytes: number): string {
-  return `${Math.round(bytes / (1 << 20))} MiB`;
+  return bytes < 1 << 20 ? `${bytes} bytes` : `${Math.round(bytes / (1 << 20))} MiB`;
 }

@@ -4,7 +4,7 @@ import { Prop, Reg } from "../engine/abi.js";
 import { labeller } from "../image/labels.js";
 import type { Machine } from "../machine/machine.js";
 import type { ContextList } from "./contexts.js";
-import { owedName, placer, registerName, vectorName } from "./words.js";
+import { inMode, owedName, placer, registerName, vectorName } from "./words.js";
 
 const NOWHERE = 64;
 const FRAME = 65;
@@ -49,7 +49,7 @@ function sentence(machine: Machine, contexts: ContextList, property: Prop, detai
     case Prop.NMI_REENTRY:
       return `the NMI handler's body is entered at ${at} while an earlier run of it has not finished`;
     case Prop.HANDLER_REGS:
-      return `the register frame of the NMI handler no longer describes ${owed}: its ${registerName(Number(detail) as Reg)} at ${where(detail2)} is wrong (at ${at})`;
+      return `the register frame of the NMI handler no longer describes ${owed}: its ${inMode(registerName(Number(detail) as Reg), machine.scenario.mode)} at ${where(detail2)} is wrong (at ${at})`;
     case Prop.NMI_UNMASKED:
       return `everything is resumed at ${at}, but NMIs are still blocked`;
     case Prop.NO_NESTING:
@@ -90,7 +90,7 @@ function resumeSentence(machine: Machine, contexts: ContextList, what: number, a
     return `${here} pops the frame at ${place(actual) || hex(actual)} that was pushed for a context, but what stands there is left of a nested run that is over; ${owed} is never resumed`;
   }
   if (what === SHUTDOWN) return `the CPU has shut down at ${at}; ${owed} is never resumed`;
-  const name = owedName(what);
+  const name = inMode(owedName(what), machine.scenario.mode);
   const wanted = top && owedWord(machine, top.record, what);
   return `${owed} is resumed with ${name} = ${hex(actual)}${wanted === undefined ? "" : ` instead of ${hex(wanted)}`}`;
 }
@@ -101,6 +101,7 @@ function owedWord(machine: Machine, record: number, word: number): bigint {
 
 /** Which bytes of which live frame were overwritten by what, how many instructions before. */
 export function diagnosis(contexts: ContextList, instructionsAt: readonly number[], now: number): string[] {
+  const size = contexts.wordSize;
   return contexts.damage().map(({ context, slots }) => {
     const groups = new Map<string, { slots: string[]; low: bigint; high: bigint; step: number }>();
     for (const { slot, address, step, by } of slots) {
@@ -114,7 +115,7 @@ export function diagnosis(contexts: ContextList, instructionsAt: readonly number
     const parts = [...groups].map(([key, { slots: names, low, high, step }]) => {
       const by = key.slice(key.indexOf(" ") + 1);
       const ago = now - (instructionsAt[step] ?? now);
-      return `${names.join(", ")} (bytes ${hex(low)} to ${hex(high + 7n)}) by ${by}, ${ago} instruction${ago === 1 ? "" : "s"} before`;
+      return `${names.join(", ")} (bytes ${hex(low)} to ${hex(high + size - 1n)}) by ${by}, ${ago} instruction${ago === 1 ? "" : "s"} before`;
     });
     return `the frame of context ${context.number} (${context.name}, interrupted by ${context.by} at ${context.label}) was overwritten: ${parts.join("; ")}`;
   });

@@ -184,3 +184,22 @@ describe("how a run ends", () => {
     expect(play("intr@0,nmi@+2,hold@+0", setup).violation).toMatchObject({ property: Prop.UNREACHED, events: 2 });
   });
 });
+
+it("a 32-bit scenario is told in words of 4 bytes, with the names of its registers", () => {
+  const scenario = small({
+    kernel: "entry_nmi: push %eax\n pop %eax\n iret",
+    cpl: 0,
+    program: "again: jmp again\n",
+    mode: 32,
+    tables: { idt: { nmi: "entry_nmi" } },
+    stacks: { kernel: { size: 256, rsp0: true } },
+  });
+  const { steps } = trace(scenario, parseSchedule("nmi@0"));
+  const delivery = steps.find((step) => step.delivered);
+  expect(delivery?.writes.map(({ place, owner }) => `${place} ${owner?.slot}`)).toEqual([
+    "kernel stack -0x4c EIP",
+    "kernel stack -0x48 CS",
+    "kernel stack -0x44 EFLAGS",
+  ]);
+  expect(steps.flatMap(({ registers }) => registers.map(({ name }) => name))).not.toContain("RSP");
+});

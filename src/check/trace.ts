@@ -13,7 +13,7 @@ import { ContextList, type Owners } from "./contexts.js";
 import { diagnosis, violationMessage } from "./message.js";
 import { strike } from "./replay.js";
 import type { MemoryWrite, Schedule, Trace, TraceStep, Violation } from "./types.js";
-import { placer, SHOWN_REGISTERS, vectorName } from "./words.js";
+import { inMode, placer, SHOWN_REGISTERS, vectorName } from "./words.js";
 
 /** Steps after which a trace gives up on a run that neither ends nor repeats. */
 const LIMIT = 1_000_000;
@@ -131,7 +131,7 @@ class Tracer {
       nmiPending: (state & State.NMI_PENDING) !== 0,
       registers: SHOWN_REGISTERS.flatMap(([register, name]) => {
         const [was = 0n, is = 0n] = [before[register], after[register]];
-        return was === is ? [] : [{ name, before: was, after: is }];
+        return was === is ? [] : [{ name: inMode(name, this.#scenario.mode), before: was, after: is }];
       }),
       writes,
       ...(delivery && { delivered: delivery }),
@@ -144,10 +144,22 @@ class Tracer {
 
   #writes(mark: number, ownerOf: Owners): MemoryWrite[] {
     return this.#machine.writesSince(mark).flatMap(({ physical, before, after }) => {
-      if (before === after) return [];
       const address = linearOf(this.#map, physical);
-      const owner = ownerOf(address);
-      return [{ address, before, after, place: this.#place(address), ...(owner && { owner }) }];
+      return this.#words(before, after).flatMap(({ offset, was, is }): MemoryWrite[] => {
+        if (was === is) return [];
+        const at = address + offset;
+        const owner = ownerOf(at);
+        return [{ address: at, before: was, after: is, place: this.#place(at), ...(owner && { owner }) }];
+      });
+    });
+  }
+
+  /** An 8-byte word as the scenario's code sees it: one word of 8 bytes, or two of 4. */
+  #words(before: bigint, after: bigint) {
+    if (this.#scenario.mode === 64) return [{ offset: 0n, was: before, is: after }];
+    return [0n, 4n].map((offset) => {
+      const half = (word: bigint) => (word >> (8n * offset)) & 0xffffffffn;
+      return { offset, was: half(before), is: half(after) };
     });
   }
 

@@ -108,7 +108,7 @@ export interface TraceStep {
 }
 
 export interface MemoryWrite {
-  /** aligned 8-byte word */
+  /** an aligned word: 8 bytes, 4 in a 32-bit scenario */
   readonly address: bigint;
   readonly before: bigint;
   readonly after: bigint;

@@ -61,6 +61,11 @@ export const SHOWN_REGISTERS: ReadonlyArray<readonly [Reg, string]> = [
   [Reg.MCG_STATUS, "MCG_STATUS"],
 ];
 
+/** Names are those of 64-bit registers; in a 32-bit scenario the same registers are EAX, EIP, EFLAGS. */
+export function inMode(name: string, mode: 32 | 64): string {
+  return mode === 32 ? name.replace(/^R(?=[A-Z])/, "E") : name;
+}
+
 export function registerName(register: Reg): string {
   if (register === Reg.RIP) return "RIP";
   return SHOWN_REGISTERS.find(([one]) => one === register)?.[1] ?? Reg[register] ?? `register ${register}`;
@@ -80,7 +85,8 @@ export function segmentName(seg: Seg): string {
 export function frameSlots(bytes: number, wordSize: number): string[] {
   const words = bytes / wordSize;
   const slots = words >= 5 ? ["RIP", "CS", "RFLAGS", "RSP", "SS"] : ["RIP", "CS", "RFLAGS"];
-  return words === slots.length + 1 ? ["error code", ...slots] : slots;
+  const names = slots.map((name) => inMode(name, wordSize === 4 ? 32 : 64));
+  return words === slots.length + 1 ? ["error code", ...names] : names;
 }
 
 export type Place = (address: bigint) => string;
