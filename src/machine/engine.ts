@@ -59,12 +59,21 @@ export interface EngineExports {
 
 const PAGE = 65536;
 const LARGEST = 65535 * PAGE;
+/** pages below which no smaller reservation is tried: 64 MiB */
+const SMALLEST = 1024;
 
 /** Shared linear memory that may grow up to `bytes` (at most 4 GiB less one page). */
 export function createMemory(bytes: number = LARGEST): WebAssembly.Memory {
-  const maximum = Math.max(2, Math.min(Math.floor(bytes / PAGE), LARGEST / PAGE));
-  const memory = new WebAssembly.Memory({ initial: 2, maximum, shared: true });
-  return memory;
+  let maximum = Math.max(2, Math.min(Math.floor(bytes / PAGE), LARGEST / PAGE));
+  while (true) {
+    try {
+      return new WebAssembly.Memory({ initial: 2, maximum, shared: true });
+    } catch (error) {
+      // the whole range is reserved at once, which a tight limit on address space may refuse
+      if (!(error instanceof RangeError) || maximum < SMALLEST) throw error;
+      maximum = maximum >> 1;
+    }
+  }
 }
 
 /** Exports that give addresses: WebAssembly hands them over as signed numbers, which matters beyond 2 GiB. */
