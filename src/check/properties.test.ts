@@ -394,3 +394,34 @@ it("a body that was called is over at its caller, whichever RET it takes and whe
   const nested = await check(small({ kernel: compiled, ...WITH_BP, ...BODY, events }), { workers: 1 });
   expect(nested.violation?.property).toBe(Prop.NMI_REENTRY);
 });
+
+it.each([
+  ["REP goes on", "handler: rep stosb\nhandler_end: ret", "mov $3, %ecx\n lea buffer(%rip), %rdi"],
+  ["it faults and is tried again", "handler: mov (%rdx), %al\nhandler_end: ret", "mov $0x1000, %edx"],
+])("a body starts once, also when its first instruction is begun again: %s", async (_, handler, before) => {
+  const scenario = small({
+    kernel: `entry_nmi: push %rax
+      push %rcx
+      push %rdx
+      push %rdi
+      ${before}
+      call handler
+      pop %rdi
+      pop %rdx
+      pop %rcx
+      pop %rax
+      iretq
+    entry_pf: lea buffer(%rip), %rdx
+      add $8, %rsp
+      iretq
+    ${handler}
+    .data
+    buffer: .quad 0`,
+    ...BODY,
+    tables: { idt: { nmi: { entry: "entry_nmi", ist: 1 }, pf: "entry_pf" } },
+    events: { nmi: { limit: 1 } }, // one only: the IRET of #PF would let another in
+
+    properties: ["nmi-reentry", "nmi-served"],
+  });
+  expect((await check(scenario, { workers: 1 })).violation?.message).toBeUndefined();
+});

@@ -82,16 +82,9 @@ export function setRegister(index: i32, value: u64): void {
 }
 
 /** Scenario constants: see Config for the blocks' layouts. */
-export function configure(
-  properties: u32,
-  kernelGs: u64,
-  userGs: u64,
-  survivesDoubleFault: bool,
-  syscallClobbers: u32,
-): void {
+export function configure(properties: u32, kernelGs: u64, survivesDoubleFault: bool, syscallClobbers: u32): void {
   Config.properties = properties;
   Config.kernelGs = kernelGs;
-  Config.userGs = userGs;
   Config.survivesDoubleFault = survivesDoubleFault;
   Config.syscallClobbers = syscallClobbers;
 }
@@ -251,8 +244,4 @@ export function save(mark: usize): void {
 }
 export function restore(mark: usize): void {
   restoreMark(mark);
-}
-
-export function contextWords(): i32 {
-  return Ctx.COUNT;
 }

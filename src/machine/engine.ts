@@ -10,7 +10,7 @@ export interface EngineExports {
   ram(): number;
   undefinedBytes(): number;
   setRegister(index: number, value: bigint): void;
-  configure(properties: number, kernelGs: bigint, userGs: bigint, survives: boolean, clobbers: number): void;
+  configure(properties: number, kernelGs: bigint, survives: boolean, clobbers: number): void;
   configureStacks(at: number, count: number): void;
   configurePersistent(at: number, count: number): void;
   configureDiscarded(at: number, count: number): void;

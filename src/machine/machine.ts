@@ -77,13 +77,7 @@ export class Machine {
     for (const [index, value] of scenario.registers) engine.setRegister(index, BigInt.asIntN(64, value));
     const properties = [...scenario.properties].reduce((bits, property) => bits | (1 << property), 0);
     const clobbers = [...scenario.syscallClobbers].reduce((bits, register) => bits | (1 << register), 0);
-    engine.configure(
-      properties,
-      BigInt.asIntN(64, scenario.kernelGs ?? 0n),
-      BigInt.asIntN(64, scenario.userGs ?? 0n),
-      scenario.survivesDoubleFault,
-      clobbers,
-    );
+    engine.configure(properties, BigInt.asIntN(64, scenario.kernelGs ?? 0n), scenario.survivesDoubleFault, clobbers);
     const { persistent, discarded, fixups, events } = scenario;
     const stacks = scenario.stacks.filter((stack) => !stack.user); // what user code leaves below RSP is its own affair
     engine.configureStacks(

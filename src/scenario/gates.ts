@@ -3,8 +3,7 @@
 import { InputError } from "../diagnostic.js";
 import type { Context } from "./context.js";
 import { VECTORS } from "./names.js";
-import type { Path, ScenarioSource } from "./read.js";
-import type { ProgramFile } from "./schema.js";
+import type { ScenarioSource } from "./read.js";
 import { type Gate, tssBytes } from "./tables.js";
 import type { Stack } from "./types.js";
 
@@ -84,11 +83,4 @@ export function gsBases(context: Context): { kernel: bigint; user: bigint } {
     kernel: context.address(file.kernel ?? "percpu", ["tables", "gs", "kernel"]),
     user: context.address(file.user ?? 0n, ["tables", "gs", "user"]),
   };
-}
-
-/** A user program may start with a GS base of its own. */
-export function userGs(context: Context, program: ProgramFile, cpl: 0 | 3, path: Path, otherwise: bigint): bigint {
-  const own = cpl === 3 ? program.registers?.gs_base : program.registers?.kernel_gs_base;
-  const key = cpl === 3 ? "gs_base" : "kernel_gs_base";
-  return own === undefined ? otherwise : context.address(own, [...path, "registers", key]);
 }

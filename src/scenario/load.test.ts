@@ -239,7 +239,7 @@ describe("a 64-bit scenario", () => {
       BigInt(Attr.NULL),
     ]);
     expect(registersOf(scenario, "FS_BASE", "GS_BASE", "KERNEL_GS_BASE")).toEqual([0x1000n, 0x5000n, at("percpu")]);
-    expect([scenario.kernelGs, scenario.userGs]).toEqual([at("percpu"), 0x5000n]);
+    expect([scenario.kernelGs, scenario.registers.get(Reg.GS_BASE)]).toEqual([at("percpu"), 0x5000n]);
     expect(registersOf(scenario, "CR0", "CR4", "EFER", "STAR", "FMASK", "LSTAR")).toEqual([
       0x8005_0033n,
       0x31_00f8n,

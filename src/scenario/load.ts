@@ -14,7 +14,7 @@ import {
 } from "./claims.js";
 import { Context, joinRanges } from "./context.js";
 import { expectations, expected } from "./expect.js";
-import { checkStackUse, gsBases, idtGates, taskState, userGs } from "./gates.js";
+import { checkStackUse, gsBases, idtGates, taskState } from "./gates.js";
 import { type Layout, type LayoutRequest, layOut, type Part } from "./layout.js";
 import { loadParts } from "./modules.js";
 import { suggestion } from "./names.js";
@@ -129,7 +129,7 @@ export function loadScenario(path: string, options: LoadOptions = {}): Scenario 
     fixups: context.addresses(value.fixups, ["fixups"]),
     resumeRets: resumeRets(context, image),
     unreached: context.addresses(value.unreached, ["unreached"]),
-    ...(mode === 64 ? { kernelGs: gs.kernel, userGs: userGs(context, program, cpl, programPath, gs.user) } : {}),
+    ...(mode === 64 ? { kernelGs: gs.kernel } : {}),
     survivesDoubleFault: value["double-fault"] === "handled",
     syscallClobbers: clobbers(context),
     image,

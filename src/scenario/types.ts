@@ -79,9 +79,8 @@ export interface Scenario {
   readonly resumeRets: readonly bigint[];
   /** labels that must not be reached, with their name */
   readonly unreached: readonly bigint[];
-  /** GS bases for `gs-base` */
+  /** GS base for `gs-base` */
   readonly kernelGs?: bigint;
-  readonly userGs?: bigint;
   /** double faults are handled */
   readonly survivesDoubleFault: boolean;
   /** registers that a system call may change */

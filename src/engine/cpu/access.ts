@@ -196,11 +196,6 @@ export function look(address: u64, size: i32): u64 {
   return size == 8 ? load<u64>(at) : <u64>load<u32>(at);
 }
 
-/** Could a system write go through? Sets A and D, raises the fault that the write would. */
-export function probeSystem(address: u64, size: i32): bool {
-  return resolve(address, size, Access.WRITE | Access.IMPLICIT);
-}
-
 // --- the stack ---------------------------------------------------------------------------------------------------
 
 /** Bytes of the stack pointer: 8 in 64-bit mode, else SS.B. */
@@ -267,12 +262,6 @@ export function pop(size: i32): u64 {
   const value = peek(0, size);
   if (M.fault < 0) setStackPointer(stackPointer() + <u64>size);
   return value;
-}
-
-/** Notes whether a new RSP at CPL 0 is the one that user code chose (property user-stack). */
-export function stackChosenBy(user: bool): void {
-  if (user) setState(State.USER_RSP);
-  else clearState(State.USER_RSP);
 }
 
 /** Code breakpoints are looked for with DR7 as it stands at the boundary (8.4). */

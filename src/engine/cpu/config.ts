@@ -5,7 +5,6 @@ export class Config {
   /** properties to check: bit Prop */
   static properties: u32 = 0;
   static kernelGs: u64 = 0;
-  static userGs: u64 = 0;
   static survivesDoubleFault: bool = false;
   /** general registers (bit number) that a system call may change */
   static syscallClobbers: u32 = 0;

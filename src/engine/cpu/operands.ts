@@ -95,16 +95,6 @@ function writeHigh(number: i32, value: u64): void {
   setReg(number, (reg(number) & ~(<u64>0xff00)) | ((value & 0xff) << 8));
 }
 
-/** Checks that the memory operand could be accessed so; returns its linear address. */
-export function touch(size: i32, access: i32): u64 {
-  return prepare(segment(), effective(), size, access);
-}
-
-/** Size of a near branch's target: 8 in 64-bit mode; the code segment's otherwise. */
-export function codeSize(): i32 {
-  return long64() ? 8 : reg(Reg.CS_ATTR) & Attr.DB ? 4 : 2;
-}
-
 export function signExtend(value: u64, size: i32): u64 {
   const shift = <u64>(64 - (size << 3));
   return <u64>(<i64>(value << shift) >> <i64>shift);

@@ -239,8 +239,3 @@ export function loadSystemSegment(op: i32): void {
   }
   if (M.fault < 0) setSegment(seg, selector, base, Descriptor.limit, attr);
 }
-
-/** STATE at the start of the current instruction's shadows. */
-export function shadowsNow(): u64 {
-  return state() & (State.SHADOW_SS | State.SHADOW_STI);
-}

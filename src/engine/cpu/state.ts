@@ -86,7 +86,6 @@ export const FLAG_ID: u64 = 0x200000;
 export const FLAGS_ARITH: u64 = 0x8d5;
 
 export const CR0_PE: u64 = 1;
-export const CR0_MP: u64 = 2;
 export const CR0_TS: u64 = 8;
 export const CR0_ET: u64 = 0x10;
 export const CR0_WP: u64 = 0x10000;
@@ -99,7 +98,6 @@ export const CR4_DE: u64 = 8;
 export const CR4_PSE: u64 = 0x10;
 export const CR4_PAE: u64 = 0x20;
 export const CR4_MCE: u64 = 0x40;
-export const CR4_PGE: u64 = 0x80;
 export const CR4_UMIP: u64 = 0x800;
 export const CR4_FSGSBASE: u64 = 0x10000;
 export const CR4_PCIDE: u64 = 0x20000;
@@ -120,7 +118,6 @@ export const NMI: i32 = 2;
 export const BP: i32 = 3;
 export const OF: i32 = 4;
 export const UD: i32 = 6;
-export const NM: i32 = 7;
 export const DF: i32 = 8;
 export const TS: i32 = 10;
 export const NP: i32 = 11;
@@ -228,8 +225,4 @@ export function canonical(address: u64): bool {
 /** Code and stack are accessed through 64-bit addresses in 64-bit mode, 32-bit ones elsewhere. */
 export function sizeMask(bytes: i32): u64 {
   return bytes >= 8 ? ~(<u64>0) : ((<u64>1) << (<u64>(bytes << 3))) - 1;
-}
-
-export function isSS(seg: i32): bool {
-  return seg == Seg.SS;
 }

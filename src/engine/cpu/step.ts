@@ -2,7 +2,7 @@
 // Events from outside are brought in between steps by `inject`.
 
 import { Ev, Lack, Op, Prop, Rec, Reg, State, Status, Tag } from "../abi";
-import { enterTagged, leaveBody } from "../owed/body";
+import { enterTagged, leaveBody, unstart } from "../owed/body";
 import { nmiIsLive } from "../owed/contexts";
 import { quiescent, Wrong } from "../owed/resume";
 import { codeBreakpoint, PENDING } from "./access";
@@ -67,7 +67,8 @@ export function step(): Status {
     violate(Prop.TEXT_ONLY, rip, 0);
     return outcome();
   }
-  if ((state() & State.BODY) != 0) {
+  const before = state();
+  if ((before & State.BODY) != 0) {
     leaveBody();
     if (M.fault >= 0) return outcome();
   }
@@ -75,11 +76,11 @@ export function step(): Status {
     enterTagged(tags);
     if (M.fault >= 0) return outcome();
   }
-  return run(record, rip);
+  return run(record, rip, before);
 }
 
 /** Executes the record at RIP and sees to faults and traps. */
-function run(record: usize, rip: u64): Status {
+function run(record: usize, rip: u64, stateBefore: u64): Status {
   M.shadows = state() & (State.SHADOW_SS | State.SHADOW_STI);
   const pendingBefore = reg(Reg.PENDING_DB);
   clearState(State.SHADOW_SS | State.SHADOW_STI | State.NMI_HELD);
@@ -91,6 +92,8 @@ function run(record: usize, rip: u64): Status {
   M.executed = true;
   execute();
   if (M.fault >= 256) return outcome();
+  const again = M.fault >= 0 || (M.delivered < 0 && M.next == rip);
+  if (again && (load<u32>(record, Rec.TAGS) & Tag.BODY_START) != 0) unstart(stateBefore);
   if (M.fault >= 0) {
     setReg(Reg.RSP, M.rspBefore);
     setFlags(before & ~FLAG_RF);

@@ -24,8 +24,18 @@ export function leaveBody(): void {
   if (back && reg(Reg.BODY_DEPTH) == reg(Reg.DEPTH)) end();
 }
 
+/** The first instruction did not complete (it faulted, or REP goes on): the body starts when it is executed again. */
+export function unstart(stateBefore: u64): void {
+  if (stateBefore & State.NMI_OWED) setState(State.NMI_OWED);
+  forgetBody();
+}
+
 function end(): void {
   checkFrame(reg(Reg.BODY_FRAME));
+  forgetBody();
+}
+
+function forgetBody(): void {
   clearState(State.BODY);
   setCold(Reg.BODY_FRAME, 0);
   setCold(Reg.BODY_DEPTH, 0);
